@@ -1,0 +1,1 @@
+"""PRN (CVPR 2023) as a reproducible anomaly-detection benchmark."""
