@@ -1,0 +1,375 @@
+"""Typed settings of `params.yaml`. The defaults here and the values in `params.yaml` are the paper's; a test keeps them equal.
+
+A *variant* is a named set of overrides over the defaults. A stage sees only its *view*: the leaves listed in `VIEWS`,
+resolved for one data set, category and variant. The view is what Snakemake compares, what the command line hands over
+and what the provenance records, so a stage that reads an undeclared setting fails at once.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+
+from prn.errors import DataMissing, SettingsError
+from prn.strict import Range, from_plain, suggestion, to_plain
+
+Share = Annotated[float, Range(0, 1)]
+Positive = Annotated[float, Range(0, open_low=True)]
+NotNegative = Annotated[float, Range(0)]
+Count = Annotated[int, Range(0)]
+AtLeastOne = Annotated[int, Range(1)]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRun:
+    """Which categories of a data set are run with which variants."""
+
+    categories: list[str]
+    variants: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSettings:
+    """What is run."""
+
+    preset: str = "full"
+    generated_images: bool = False
+    seeds: list[Count] = field(default_factory=lambda: [42, 43, 44])
+    datasets: dict[str, DatasetRun] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadSettings:
+    """Where a data set comes from instead of the registry's address: an address, an archive's folder, a data set's folder."""
+
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSettings:
+    """Where the ImageNet weights come from."""
+
+    path: str | None = None
+    download: bool = True
+    allow_random: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """The few-shot split (reference: DRA's general setting; PRN supplement B.1)."""
+
+    seen_anomalies: AtLeastOne = 10
+    ksdd2_train_anomalies: Literal["drop", "pool"] = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSettings:
+    """The working size."""
+
+    size: Annotated[int, Range(32)] = 256
+
+    def check(self, path: str) -> None:
+        """Sizes that are no multiple of 32 cannot pass the encoder's five halvings."""
+        if self.size % 32:
+            raise SettingsError(f"{path}.size: found {self.size}, expected a multiple of 32")
+
+
+@dataclass(frozen=True, slots=True)
+class PrototypeSettings:
+    """K-means over whole feature maps (paper 3.1)."""
+
+    ratio: Annotated[float, Range(0, 1, open_low=True)] = 0.1
+    max_iterations: AtLeastOne = 300
+    precision: Literal["float32", "float16"] = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """The network (paper 3.1-3.3)."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "wide_resnet50_2"] = "resnet18"
+    layer4: Literal["trainable", "frozen"] = "trainable"
+    prototypes: bool = True
+    fusion: bool = True
+    attention: bool = True
+    residual: Literal["absolute", "squared"] = "absolute"
+    fusion_shared: bool = False
+    fusion_norm: bool = True
+    upsample_align_corners: bool = False
+    attention_projection: Literal["grouped", "elementwise", "full"] = "grouped"
+    attention_scale: Literal["dim", "sqrt"] = "dim"
+    attention_layers: AtLeastOne = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisSettings:
+    """Online anomalies (paper 3.4, supplement A)."""
+
+    extended: bool = True
+    heterologous: bool = True
+    homologous: bool = True
+    target_area: bool = True
+    heterologous_share: Share = 0.5
+    opacity: list[Share] = field(default_factory=lambda: [0.2, 0.8])
+    augmentations: Annotated[int, Range(1, 7)] = 2
+    gamma: list[Positive] = field(default_factory=lambda: [0.5, 2.0])
+    solarize: list[Count] = field(default_factory=lambda: [32, 128])
+    posterize_bits: list[Annotated[int, Range(1, 8)]] = field(default_factory=lambda: [2, 6])
+    sharpness: list[NotNegative] = field(default_factory=lambda: [0.5, 2.0])
+    spatial: Literal["one", "all"] = "one"
+    rotate_degrees: NotNegative = 90.0
+    shear_degrees: Annotated[float, Range(0, 80)] = 40.0
+    shift: Share = 0.5
+    grid: AtLeastOne = 8
+    homologous_source: Literal["any", "same"] = "any"
+    homologous_shuffle: Literal["permutation", "strips"] = "permutation"
+    perlin_scale_exponents: list[Annotated[int, Range(0, 8)]] = field(default_factory=lambda: [0, 6])
+    perlin_threshold: Share = 0.5
+    target_area_size: list[Share] = field(default_factory=lambda: [0.15, 0.60])
+    foreground: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def check(self, path: str) -> None:
+        """Ranges are low-high pairs, some kind of anomaly is made, foreground rules are known."""
+        for name in ("opacity", "gamma", "solarize", "posterize_bits", "sharpness", "perlin_scale_exponents", "target_area_size"):
+            pair = getattr(self, name)
+            if len(pair) != 2 or pair[0] > pair[1]:
+                raise SettingsError(f"{path}.{name}: found {pair}, expected two numbers, the lower first")
+        if not (self.extended or self.heterologous or self.homologous):
+            raise SettingsError(f"{path}: extended, heterologous and homologous are all off; training needs one kind")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """Images in a training step by kind."""
+
+    normal: AtLeastOne = 32
+    extended: Count = 16
+    simulated: Count = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Optimisation (paper 3.5, 4.1)."""
+
+    shots: AtLeastOne = 10
+    epochs: AtLeastOne = 700
+    steps: AtLeastOne | None = None
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    raw_seen_share: Share = 0.0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Positive = 1e-4
+    weight_decay: NotNegative = 1e-2
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Count = 0
+    focal_weight: NotNegative = 5.0
+    focal_alpha: Share = 0.5
+    focal_gamma: NotNegative = 4.0
+    smooth_l1_beta: Positive = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: AtLeastOne = 2
+    checkpoint_minutes: Positive = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PredictSettings:
+    """From a score map to an image score, and how the time an image takes is measured."""
+
+    top_pixels: AtLeastOne = 100
+    batch_size: AtLeastOne = 32
+    timing_repeats: AtLeastOne = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """Metrics (paper 4.1; reference for PRO: MVTec's own definition)."""
+
+    fpr_limit: Annotated[float, Range(0, 1, open_low=True)] = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What the pages show."""
+
+    tolerance: NotNegative = 1.0
+    figure_rows: AtLeastOne = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of `params.yaml`."""
+
+    benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    weights: WeightsSettings = field(default_factory=WeightsSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    tensors: TensorSettings = field(default_factory=TensorSettings)
+    prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    predict: PredictSettings = field(default_factory=PredictSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    method: str = "prn"
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+# Sections that a variant may override, and what each stage reads of them.
+VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict")
+VIEWS: dict[str, tuple[str, ...]] = {
+    "download": ("download",),
+    "index": ("download",),
+    "weights": ("weights", "model.backbone"),
+    "split": ("split",),
+    "tensors": ("tensors",),
+    "prototypes": ("model.backbone", "prototypes"),
+    "train": ("method", "model", "synthesis", "train"),
+    "predict": ("method", "predict"),
+    "evaluate": ("evaluate",),
+    "report": ("benchmark", "report", "variants"),
+}
+# What a category's prototypes depend on besides the images: variants that agree in it share one file.
+PROTOTYPE_KEYS = ("model.backbone", "prototypes", "tensors.size")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file as plain data.
+
+    Raises `DataMissing` when it is not there, `SettingsError` when it is not YAML or no mapping.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataMissing(f"{file}: no such settings file")
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"{file}: found {type(data).__name__}, expected sections with keys")
+    return data
+
+
+def merged(base: Mapping[str, Any], *overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with each of `overrides` laid over it, section by section; lists and scalars are replaced."""
+    result = copy.deepcopy(dict(base))
+    for override in overrides:
+        for key, value in override.items():
+            if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+                result[key] = merged(result[key], value)
+            else:
+                result[key] = copy.deepcopy(value)
+    return result
+
+
+def load_settings(*paths: str | Path) -> Settings:
+    """Settings from `params.yaml` and presets laid over it in order, checked as a whole (see `check_settings`)."""
+    return parse_settings(merged({}, *(read_yaml(path) for path in paths)))
+
+
+def parse_settings(data: Mapping[str, Any]) -> Settings:
+    """Typed settings from plain data.
+
+    Raises `SettingsError` with the key's path for an unknown key, a wrong type or range, an unknown data set,
+    category, method or variant, or a variant whose overrides are not valid.
+    """
+    settings = from_plain(Settings, data)
+    check_settings(settings)
+    return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """Everything that concerns more than one key; called by `parse_settings`."""
+    from prn.datasets.registry import category_names, dataset_names
+    from prn.methods import METHODS
+
+    for name in settings.download.sources:
+        if name not in (*dataset_names(), *settings.benchmark.datasets):
+            raise SettingsError(f"download.sources.{name}: unknown data set; {suggestion(name, dataset_names())}")
+    for name, run in settings.benchmark.datasets.items():
+        path = f"benchmark.datasets.{name}"
+        if name not in dataset_names() and name not in settings.download.sources:
+            raise SettingsError(
+                f"{path}: unknown data set; {suggestion(name, dataset_names())}"
+                " (a data set of your own needs its folder under download.sources)"
+            )
+        known = category_names(name) if name in dataset_names() and name not in settings.download.sources else None
+        for category in run.categories:
+            if known is not None and category not in known:
+                raise SettingsError(f"{path}.categories: unknown category {category!r}; {suggestion(category, known)}")
+        for variant in run.variants:
+            if variant not in settings.variants:
+                hint = suggestion(variant, settings.variants)
+                raise SettingsError(f"{path}.variants: unknown variant {variant!r}; {hint}")
+    for name in settings.variants:
+        resolved = resolve_variant(settings, name)
+        if resolved.method not in METHODS:
+            raise SettingsError(f"variants.{name}.method: found {resolved.method!r}; {suggestion(resolved.method, METHODS)}")
+        if resolved.train.shots > settings.split.seen_anomalies:
+            raise SettingsError(
+                f"variants.{name}: train.shots is {resolved.train.shots}, but split.seen_anomalies is only"
+                f" {settings.split.seen_anomalies}"
+            )
+
+
+def resolve_variant(settings: Settings, variant: str) -> Settings:
+    """The settings with the variant's overrides laid over them.
+
+    Raises `SettingsError` for an unknown variant or an override outside `VARIANT_SECTIONS`.
+    """
+    if variant not in settings.variants:
+        raise SettingsError(f"variants: unknown variant {variant!r}; {suggestion(variant, settings.variants)}")
+    overrides = settings.variants[variant] or {}
+    for section in overrides:
+        if section not in VARIANT_SECTIONS:
+            hint = suggestion(section, VARIANT_SECTIONS)
+            raise SettingsError(f"variants.{variant}.{section}: a variant cannot override this; {hint}")
+    try:
+        return from_plain(Settings, merged(to_plain(settings), overrides))
+    except SettingsError as error:
+        raise SettingsError(f"variants.{variant}: {error}") from error
+
+
+def view(settings: Settings, stage: str, dataset: str = "", category: str = "", variant: str = "") -> dict[str, Any]:
+    """The settings that `stage` reads for one data set, category and variant, as plain data.
+
+    Entries that concern other data sets or categories (sources, foreground rules) are left out, so that adding a
+    category changes no other category's view.
+    """
+    resolved = resolve_variant(settings, variant) if variant else settings
+    plain = to_plain(resolved)
+    result: dict[str, Any] = {}
+    for key in VIEWS[stage]:
+        _copy_leaf(plain, result, key)
+    if "download" in result:
+        sources = result["download"]["sources"]
+        result["download"]["sources"] = {name: sources[name] for name in [dataset] if name in sources}
+    if "synthesis" in result:
+        rules = result["synthesis"]["foreground"].get(dataset, {})
+        result["synthesis"]["foreground"] = {dataset: {category: rules[category]}} if category in rules else {}
+    return result
+
+
+def prototype_key(settings: Settings, variant: str) -> dict[str, Any]:
+    """What the prototypes of `variant` depend on in the settings."""
+    plain, result = to_plain(resolve_variant(settings, variant)), {}
+    for key in PROTOTYPE_KEYS:
+        _copy_leaf(plain, result, key)
+    return result
+
+
+def from_view(data: str | Mapping[str, Any]) -> Settings:
+    """A stage's settings from its view (plain data or JSON): reading anything outside the view raises `AttributeError`."""
+    plain = json.loads(data) if isinstance(data, str) else data
+    return from_plain(Settings, plain, partial=True)
+
+
+def _copy_leaf(source: Mapping[str, Any], target: dict[str, Any], key: str) -> None:
+    section, _, leaf = key.partition(".")
+    if leaf:
+        target.setdefault(section, {})[leaf] = copy.deepcopy(source[section][leaf])
+    else:
+        target[section] = copy.deepcopy(source[section])
