@@ -1,0 +1,227 @@
+"""Provenance: every artefact carries what it was made from, by which code and with which settings.
+
+`<artefact>.sha256` holds the artefact's hash (deterministic: it is a workflow input); `<artefact>.prov.json` holds the
+stage, its settings and their digest, the digest of the code it imports, the hashes of its inputs, the seed, and, for
+the record only, versions, device and commit. An artefact *matches* when settings, code, inputs and its own bytes do.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from prn.artifacts import atomic_write, sha256_file
+from prn.errors import DataCorrupt, DataMissing
+from prn.layout import digest_file, settings_digest, sidecar
+
+PACKAGE = Path(__file__).resolve().parent
+# Plumbing that can move files but cannot change a result: what it decides (settings, hashes) is compared itself.
+PLUMBING = frozenset({"prn.artifacts", "prn.cli", "prn.config", "prn.errors", "prn.layout", "prn.provenance", "prn.strict"})
+RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "opencv-python", "scikit-learn", "scikit-image", "pandas", "safetensors")
+
+
+def stage_modules(stage: str, method_module: str | None = None) -> tuple[str, ...]:
+    """The modules of `prn` that a stage imports, directly or through others, plumbing left out, sorted.
+
+    `method_module` names the module of the variant's method, which a stage loads by name.
+    """
+    start = [f"prn.stages.{stage}"] + ([method_module] if method_module else [])
+    found: set[str] = set()
+    todo = list(start)
+    while todo:
+        module = todo.pop()
+        if module in found or module in PLUMBING:
+            continue
+        found.add(module)
+        todo.extend(_imports(module))
+    return tuple(sorted(found))
+
+
+@functools.lru_cache(maxsize=256)
+def code_digest(stage: str, method_module: str | None = None) -> str:
+    """Sixteen hex digits over the syntax trees of `stage_modules`, without comments and docstrings."""
+    total = hashlib.sha256()
+    for module in stage_modules(stage, method_module):
+        total.update(f"{module}:{_module_digest(module)}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def finish(
+    artefact: Path, stage: str, settings: Mapping[str, Any], inputs: Iterable[Path], code: str, **record: Any
+) -> None:
+    """Write the digest file and the provenance sidecar of a finished artefact.
+
+    `settings` is the stage's view, `code` its code digest; `record` holds what is kept for the record (seed, seconds).
+    Inputs are given by their paths relative to the work folder; a large one is identified by its digest file.
+    """
+    digest = sha256_file(artefact)
+    write_text(digest_file(str(artefact)), f"{digest}  {artefact.name}\n")
+    provenance = {
+        "stage": stage,
+        "output": digest,
+        "settings": settings,
+        "settings_digest": settings_digest(settings),
+        "code": code,
+        "inputs": {path.as_posix(): artefact_hash(path) for path in inputs},
+        "record": {**record, **environment()},
+    }
+    write_json(sidecar(str(artefact)), provenance)
+
+
+def stale_reason(
+    artefact: Path, settings: Mapping[str, Any], code: str, root: Path | None = None
+) -> str | None:
+    """Why `artefact` does not belong to today's settings, code and inputs, or None when it does.
+
+    An input that is absent is a cache that was cleared: its recorded hash stands.
+    """
+    root = root or Path()
+    file = Path(sidecar(str(artefact)))
+    if not artefact.is_file():
+        return "the file is missing"
+    if not file.is_file():
+        return "it has no provenance sidecar"
+    try:
+        provenance = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return "its provenance sidecar is not readable"
+    if provenance.get("settings_digest") != settings_digest(settings):
+        return "the settings have changed since it was made"
+    if provenance.get("code") != code:
+        return "the code has changed since it was made"
+    if provenance.get("output") != sha256_file(artefact):
+        return "the file was changed after it was made"
+    for name, digest in provenance.get("inputs", {}).items():
+        current = root / name
+        if current.is_file() and artefact_hash(current) != digest:
+            return f"its input {name} has changed since it was made"
+    return None
+
+
+def artefact_hash(path: Path) -> str:
+    """The sha256 of an artefact, read from its digest file where it has one.
+
+    Raises `DataMissing` when the file is not there.
+    """
+    small = Path(digest_file(str(path)))
+    if small.is_file():
+        return small.read_text(encoding="utf-8").split()[0]
+    if not path.is_file():
+        raise DataMissing(f"{path}: the file is missing; run the stage that makes it")
+    return sha256_file(path)
+
+
+def verify_artefact(path: Path) -> None:
+    """Raise `DataCorrupt` when a file's bytes are not those of its digest file (a truncated or edited artefact)."""
+    expected, found = artefact_hash(path), sha256_file(path)
+    if expected != found:
+        raise DataCorrupt(f"{path}: sha256 is {found}, its digest file says {expected}; delete it and run its stage again")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device, platform and commit, without names of hosts, users or folders."""
+    return {"versions": versions(), "device": device_name(), "platform": _platform(), **commit()}
+
+
+@functools.lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python, this project and the libraries that can change a number."""
+    found = {"python": platform.python_version()}
+    for name in ("prn", *RECORDED_VERSIONS):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def device_name() -> str:
+    """The GPU's name, else the processor's model."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.lru_cache(maxsize=1)
+def commit() -> dict[str, Any]:
+    """The project's commit and whether the code was as committed; `unknown` outside a git checkout."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        dirty = _git("status", "--porcelain", "--", "prn", "Snakefile", "workflow", "params.yaml")
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "tree_clean": False}
+    return {"commit": head, "tree_clean": not dirty}
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write JSON with sorted keys, atomically."""
+    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _git(*arguments: str) -> str:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+
+def _platform() -> str:
+    return f"{platform.system()} {platform.machine()}"
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module of this package, None for a name that is no module."""
+    base = PACKAGE.joinpath(*module.split(".")[1:])
+    for file in (base.with_suffix(".py"), base / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+@functools.lru_cache(maxsize=512)
+def _imports(module: str) -> tuple[str, ...]:
+    file = _file(module)
+    if file is None:
+        return ()
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    parents = {name.rpartition(".")[0] for name in names} | {module.rpartition(".")[0]}
+    return tuple(sorted(name for name in names | parents if name.startswith("prn.") and _file(name) is not None))
+
+
+@functools.lru_cache(maxsize=512)
+def _module_digest(module: str) -> str:
+    file = _file(module)
+    assert file is not None
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
