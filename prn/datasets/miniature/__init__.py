@@ -1,0 +1,37 @@
+"""Small archives in the five published layouts, made from photographs that scikit-image ships: data of the demo.
+
+The same pixels on every machine: fixed seeds of `RandomState`, float64 arithmetic, lossless files
+(DTD's are JPEG, as published).
+"""
+
+from pathlib import Path
+
+from prn.artifacts import atomic_write, sha256_file
+from prn.datasets.miniature.archives import write_tar, write_zip
+from prn.datasets.miniature.layouts import btad_files, dagm_files, dtd_files, ksdd2_files, mvtec_files
+
+ARCHIVES = {
+    "mvtec": ("mvtec_anomaly_detection.tar.xz", mvtec_files),
+    "dagm": ("Class1.zip", dagm_files),
+    "btad": ("btad.zip", btad_files),
+    "ksdd2": ("KolektorSDD2.zip", ksdd2_files),
+    "dtd": ("dtd-r1.0.1.tar.gz", dtd_files),
+}
+
+
+def build_miniatures(folder: str | Path) -> dict[str, list[Path]]:
+    """Write the five archives and their `SHA256SUMS` (sha256sum's format) into `folder`; returns data set -> archives.
+
+    Raises DataMissing or DataCorrupt when the installed scikit-image does not ship the pinned photographs.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written: dict[str, list[Path]] = {}
+    for dataset, (name, files) in ARCHIVES.items():
+        path = target / name
+        (write_zip if path.suffix == ".zip" else write_tar)(files(), path)
+        written[dataset] = [path]
+    lines = sorted((path.name, sha256_file(path)) for paths in written.values() for path in paths)
+    with atomic_write(target / "SHA256SUMS") as temporary:
+        temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in lines), encoding="utf-8")
+    return written
