@@ -1,0 +1,6 @@
+"""Anomaly synthesis (paper 3.4, supplement A): extended and simulated anomalies, exactly reproducible."""
+
+from prn.synthesis.batch import KINDS, Sample, Synthesizer
+from prn.synthesis.foreground import ForegroundRule
+
+__all__ = ["KINDS", "ForegroundRule", "Sample", "Synthesizer"]
