@@ -45,6 +45,11 @@ class Prototypes:
         height, width = self.maps[0].shape[-2:]
         return 4 * height, 4 * width
 
+    def to(self, device: str | torch.device) -> "Prototypes":
+        """The same prototypes with their maps on `device`."""
+        first, second, third = self.maps
+        return Prototypes((first.to(device), second.to(device), third.to(device)), self.stats)
+
     def save(self, path: str | Path, dtype: str = "float32") -> None:
         """Write a safetensors file in "float32" or "float16", the statistics as JSON in its header.
 
@@ -289,10 +294,11 @@ def distance_maps(features: Sequence[Tensor], prototypes: Sequence[Tensor]) -> l
     ]
 
 
-def untrained_score(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Score map [B, H, W] of the untrained control: the mean of the scales' distance maps, each bilinearly up-sampled.
+def untrained_score_map(features: Sequence[Tensor], prototypes: Prototypes, size: tuple[int, int]) -> Tensor:
+    """Score map [B, *size] of the untrained control: the mean of the scales' distance maps, bilinearly up-sampled.
 
     The scales count as they are, without normalisation: any weight would have to be chosen on data.
     """
+    maps = distance_maps(features, prototypes.maps)
     scaled = [F.interpolate(each[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] for each in maps]
     return torch.stack(scaled).mean(dim=0)

@@ -172,14 +172,6 @@ class PRN(nn.Module):
         self.load_state_dict(dict(state), strict=False)
 
 
-def image_score(score_BHW: Tensor, top_pixels: int = 100) -> Tensor:
-    """Image scores [B]: the mean of each map's `top_pixels` highest values (paper, section 3.5: 100), or of all if
-    there are fewer. Works on probabilities and on any other score map alike.
-    """
-    flat = score_BHW.flatten(1)
-    return flat.topk(min(top_pixels, flat.shape[1]), dim=1).values.mean(dim=1)
-
-
 def _check_parts(backbone: Backbone, prototypes: Prototypes | None, settings: "ModelSettings") -> None:
     if settings.prototypes != (prototypes is not None):
         given = "none were given" if prototypes is None else "some were given"
