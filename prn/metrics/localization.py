@@ -1,124 +1,177 @@
 """Pixel metrics, exact: pixel AUROC, AP and PRO of many score maps from one sort of bare values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
-from prn.metrics.inputs import score_maps_and_masks, score_type
+from prn.metrics.inputs import score_maps_and_masks
 from prn.metrics.ranking import Steps, count_above, distinct_descending
+from prn.metrics.regions import DefectPixels, gather_defect_pixels
 
-CHUNK_PIXELS = 1 << 22
-# A chunk is searched once for each distinct positive score: this many times as many pixels keep sorting the larger part.
-PIXELS_PER_THRESHOLD = 16
+Chunks = Callable[[], Iterable[tuple[Any, Any]]]
+
+SORTED_PIXELS = 1 << 23
+# Each sorted block is searched once for every distinct positive score: blocks this many times as long as the list of those
+# scores keep the searches cheaper than the sorting.
+SORTED_PIXELS_PER_THRESHOLD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PixelRanking:
-    """Everything that the pixel metrics need of a set of score maps: counts at each distinct score of a defect's pixel."""
+    """What all pixel metrics of a set of images need: the counts at each distinct score of a defect pixel, high to low."""
 
-    thresholds: np.ndarray  # distinct scores of positive pixels, from high to low
-    positives_at: np.ndarray  # positive pixels with this score
-    overlap_at: np.ndarray  # sum over those pixels of 1 / (area of the pixel's region)
+    thresholds: np.ndarray  # T distinct scores of positive pixels
+    starts: np.ndarray  # T, where the run of pixels with this score starts in `region_of`
+    region_of: np.ndarray  # P, the region of each positive pixel, from the highest score to the lowest
+    region_area: np.ndarray  # R, pixels
+    region_image: np.ndarray  # R, index of the image
+    image_pixels: np.ndarray  # N, pixels of each image
     steps: Steps
-    positives: int
-    regions: int
+
+    @property
+    def positives_at(self) -> np.ndarray:
+        """Positive pixels with each score."""
+        return np.diff(self.starts, append=len(self.region_of))
+
+    @property
+    def defined(self) -> bool:
+        """Whether the masks hold both classes, so that the metrics exist."""
+        return len(self.region_of) > 0 and self.steps.negatives > 0
+
+    def overlap_at(self, regions: np.ndarray | None = None) -> np.ndarray:
+        """By how much the summed overlap of the regions (all, or a boolean choice of them) rises at each score."""
+        share = 1.0 / self.region_area
+        if regions is not None:
+            share = share * regions
+        return np.add.reduceat(share[self.region_of], self.starts) if len(self.starts) else np.empty(0)
 
     def pixel_auroc(self) -> float | None:
         """Area under the ROC curve over all pixels of all images; None without both classes."""
-        return self.steps.area(self.positives_at) if self._defined else None
+        return float(self.steps.area(self.positives_at)) if self.defined else None
 
     def ap(self) -> float | None:
         """Average precision over all pixels of all images; None without both classes."""
-        return self.steps.average_precision(self.positives_at) if self._defined else None
+        return self.steps.average_precision(self.positives_at) if self.defined else None
 
     def pro(self, fpr_limit: float = 0.3) -> float | None:
-        """Normalised area under the per-region overlap curve up to the limit; None without both classes."""
-        if not 0 < fpr_limit <= 1:
-            raise ValueError(f"fpr_limit must be above 0 and at most 1, found {fpr_limit}")
-        return self.steps.area(self.overlap_at, fpr_limit) if self._defined else None
+        """Area under the per-region overlap curve up to the limit, divided by it; None without both classes."""
+        check_fpr_limit(fpr_limit)
+        return float(self.steps.area(self.overlap_at(), fpr_limit)) if self.defined else None
 
-    @property
-    def _defined(self) -> bool:
-        return self.positives > 0 and self.steps.negatives > 0
+    def metrics(self, fpr_limit: float = 0.3) -> dict[str, float | None]:
+        """The mapping that `localization_metrics` returns."""
+        return {"pixel_auroc": self.pixel_auroc(), "ap": self.ap(), "pro": self.pro(fpr_limit)}
 
 
 def localization_metrics(score_maps: Any, masks: Any, fpr_limit: float = 0.3) -> dict[str, float | None]:
     """Pixel AUROC, average precision and PRO of score maps, exact, ties included.
 
-    score_maps: N x H x W (or N x 1 x H x W) numpy array or torch tensor, or a list of H x W arrays of differing sizes; finite
-    scores of any scale, higher = more anomalous. masks: the same shapes, boolean or 0/1, 1 = defect.
+    score_maps: N x H x W (or N x 1 x H x W) numpy array or torch tensor, or a list of H x W arrays of differing sizes;
+    finite scores of any scale, higher = more anomalous. masks: the same shapes, boolean or 0/1, 1 = defect.
 
-    Returns `pixel_auroc` and `ap` (equal to scikit-learn's `roc_auc_score` and `average_precision_score` over all pixels) and
-    `pro`: the mean overlap of the 8-connected regions of the masks against the false positive rate over all pixels of all
+    Returns `pixel_auroc` and `ap` (equal to scikit-learn's `roc_auc_score` and `average_precision_score` over all pixels)
+    and `pro`: the mean overlap of the masks' 8-connected regions against the false positive rate over all pixels of all
     images, at every distinct score, integrated up to `fpr_limit` (interpolated there) and divided by it (Bergmann et al.,
-    "Uninformed Students", CVPR 2020). Values are in [0, 1]; None where the masks do not hold both classes.
+    "Uninformed Students", CVPR 2020). Values are in [0, 1]; all None where the masks do not hold both classes.
     Raises ValueError for NaN, infinity, masks that are not binary and shapes that do not match.
+
+    Memory beyond the arguments: 4 bytes a pixel (8 for float64) for at most 8 million pixels at a time, and about 150
+    bytes a positive pixel.
     """
-    ranking = rank_pixels(score_maps, masks)
-    return {"pixel_auroc": ranking.pixel_auroc(), "ap": ranking.ap(), "pro": ranking.pro(fpr_limit)}
+    check_fpr_limit(fpr_limit)
+    return rank_pixels(score_maps, masks).metrics(fpr_limit)
 
 
 def rank_pixels(score_maps: Any, masks: Any) -> PixelRanking:
-    """Rank the pixels of score maps once, for any number of metrics; arguments and errors as in `localization_metrics`."""
-    maps, truths = score_maps_and_masks(score_maps, masks)
-    dtype = score_type([one.dtype for one in maps])
-    scores, overlap, regions = _positives(maps, truths, dtype)
-    pixels = sum(one.size for one in maps)
-    thresholds, order, starts = distinct_descending(scores)
-    counts = np.diff(starts, append=len(order))
-    above = np.zeros(len(thresholds), np.int64)
-    at_least = np.zeros(len(thresholds), np.int64)
-    chunk = max(CHUNK_PIXELS, PIXELS_PER_THRESHOLD * len(thresholds))
-    for values in _sorted_chunks(maps, dtype, chunk):
-        more, same_or_more = count_above(values, thresholds)
-        above += more
-        at_least += same_or_more
-    found = np.cumsum(counts)
+    """Rank the pixels once for any number of metrics, curves and groups; arguments as in `localization_metrics`."""
+    pair = score_maps_and_masks(score_maps, masks)
+    return rank_pixels_in_chunks(lambda: [pair])
+
+
+def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
+    """Rank the pixels of images that need not fit in memory; the same result as `rank_pixels` over all of them.
+
+    chunks: a function without arguments that starts a new pass over the same pairs (score maps, masks), each as in
+    `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map that is not
+    finite). Memory: one chunk, about 150 bytes for each positive pixel of the whole set, and 4 bytes (8 for float64
+    scores) for each of the pixels sorted at a time, which are 8 million or, if more, 8 for each distinct positive score.
+    """
+    pixels = gather_defect_pixels(_started(chunks))
+    thresholds, order, starts = distinct_descending(pixels.scores)
+    above, at_least = _count_pixels(chunks, pixels, thresholds)
+    found = np.append(starts, len(order))  # positives above each score, and at last all
     return PixelRanking(
         thresholds=thresholds,
-        positives_at=counts.astype(np.float64),
-        overlap_at=np.add.reduceat(overlap[order], starts) if len(starts) else overlap,
-        steps=Steps(above - (found - counts), at_least - found, pixels - len(scores)),
-        positives=len(scores),
-        regions=regions,
+        starts=starts,
+        region_of=pixels.region[order],
+        region_area=pixels.region_area,
+        region_image=pixels.region_image,
+        image_pixels=pixels.image_pixels,
+        steps=Steps(above - found[:-1], at_least - found[1:], int(pixels.image_pixels.sum()) - len(order)),
     )
 
 
-def _positives(maps: list[np.ndarray], masks: list[np.ndarray], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores of all defect pixels, 1 / (area of its region) for each, and the number of 8-connected regions."""
-    scores: list[np.ndarray] = []
-    overlap: list[np.ndarray] = []
-    regions = 0
-    for one, mask in zip(maps, masks, strict=True):
-        if not mask.any():
-            continue
-        count, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
-        inside = labels[mask]
-        scores.append(one[mask].astype(dtype))
-        overlap.append((1.0 / np.bincount(inside, minlength=count).clip(1))[inside])
-        regions += count - 1
-    if not scores:
-        return np.empty(0, dtype), np.empty(0), 0
-    return np.concatenate(scores), np.concatenate(overlap), regions
+def score_maps_of(chunks: Chunks) -> Iterator[np.ndarray]:
+    """All score maps of one pass over the chunks, in order, H x W."""
+    for score_maps, masks in _started(chunks):
+        yield from score_maps_and_masks(score_maps, masks)[0]
 
 
-def _sorted_chunks(maps: list[np.ndarray], dtype: np.dtype, chunk: int) -> Iterator[np.ndarray]:
-    """The scores of all pixels, chunk by chunk, each sorted; ValueError names the first map that is not finite."""
-    start = 0
-    while start < len(maps):
-        stop, pixels = start, 0
-        while stop < len(maps) and (stop == start or pixels + maps[stop].size <= chunk):
-            pixels += maps[stop].size
-            stop += 1
-        values = np.empty(pixels, dtype)
-        np.concatenate([one.ravel() for one in maps[start:stop]], out=values, casting="same_kind")
-        values.sort()
+def check_fpr_limit(fpr_limit: float) -> None:
+    """ValueError unless the limit of the false positive rate is above 0 and at most 1."""
+    if not 0 < fpr_limit <= 1:
+        raise ValueError(f"fpr_limit must be above 0 and at most 1, found {fpr_limit}")
+
+
+def _started(chunks: Chunks) -> Iterable[tuple[Any, Any]]:
+    if not callable(chunks):
+        raise TypeError(f"chunks must be a function that starts a new pass at each call, found {type(chunks).__name__}")
+    return chunks()
+
+
+def _count_pixels(chunks: Chunks, pixels: DefectPixels, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each threshold (high to low) the number of pixels of all images above it, and at least as high."""
+    ascending = np.ascontiguousarray(thresholds[::-1])
+    above = np.zeros(len(ascending), np.int64)
+    at_least = np.zeros(len(ascending), np.int64)
+    total = int(pixels.image_pixels.sum())
+    size = min(total, max(SORTED_PIXELS, SORTED_PIXELS_PER_THRESHOLD * len(ascending)))
+    seen = 0
+    for block in _sorted_blocks(score_maps_of(chunks), pixels.scores.dtype, size):
         # NaN sorts to the end and infinity to either end: two looks check all pixels.
-        if pixels and not (np.isfinite(values[0]) and np.isfinite(values[-1])):
-            index = next(i for i in range(start, stop) if not np.isfinite(maps[i]).all())
+        if not (np.isfinite(block[0]) and np.isfinite(block[-2])):
+            index = next(index for index, one in enumerate(score_maps_of(chunks)) if not np.isfinite(one).all())
             raise ValueError(f"score maps must be finite, found NaN or infinity in score_maps[{index}]")
-        yield values
-        start = stop
+        seen += len(block) - 1
+        more, same_or_more = count_above(block, ascending)
+        above += more
+        at_least += same_or_more
+    if seen != total:
+        raise ValueError(f"the chunks must be the same in every pass, found {total} pixels at first and then {seen}")
+    return above[::-1], at_least[::-1]
+
+
+def _sorted_blocks(maps: Iterable[np.ndarray], dtype: np.dtype, size: int) -> Iterator[np.ndarray]:
+    """All scores in blocks of at most `size`, each sorted and closed by infinity; the memory of a block is used again."""
+    block = np.empty(size + 1, dtype)
+    filled = 0
+    for one in maps:
+        flat = one.ravel()
+        taken = 0
+        while taken < len(flat):
+            part = min(size - filled, len(flat) - taken)
+            block[filled : filled + part] = flat[taken : taken + part]
+            filled, taken = filled + part, taken + part
+            if filled == size:
+                yield _closed(block, filled)
+                filled = 0
+    if filled:
+        yield _closed(block, filled)
+
+
+def _closed(block: np.ndarray, filled: int) -> np.ndarray:
+    block[:filled].sort()
+    block[filled] = np.inf
+    return block[: filled + 1]

@@ -1,7 +1,7 @@
 """How many negatives score above each positive: the counts from which AUROC, AP and PRO follow exactly.
 
-Sorting is the cost of these metrics. Only few pixels are positive, so the negatives are never ranked one by one: their bare
-values are sorted, and two binary searches per distinct positive score count the negatives above it and tied with it.
+Sorting is the cost of these metrics. Only few pixels are positive, so the negatives are never ranked one by one: the bare
+values are sorted, and a binary search for each distinct positive score counts those above it and those tied with it.
 """
 
 from dataclasses import dataclass
@@ -11,51 +11,60 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A curve's steps, one for each distinct positive score, from the highest score to the lowest.
+    """The steps of a curve over the false positive rate, from the highest score to the lowest along the last axis.
 
-    At a step the false positive rate goes from `false_above / negatives` to `false_from / negatives` (they differ where
-    negatives tie with the score), while the curve rises by `rise / total_rise` on a straight line; between steps it is flat.
+    At a step the false positives go from `before` to `after` while the curve rises on a straight line; between steps it
+    is flat. With one step for each distinct positive score this is exact, and `before` and `after` differ only where
+    negatives tie with the score.
     """
 
-    false_above: np.ndarray  # negatives with a higher score
-    false_from: np.ndarray  # negatives with this score or a higher one
-    negatives: int
+    before: np.ndarray  # false positives before the step, ... x T
+    after: np.ndarray  # false positives after the step, ... x T
+    negatives: np.ndarray | int  # all negatives, ... (one for each curve)
 
-    def area(self, rise: np.ndarray, fpr_limit: float = 1.0) -> float:
-        """The area under the curve from a false positive rate of 0 to the limit, divided by the limit; in [0, 1].
+    def area(self, rise: np.ndarray, fpr_limit: float = 1.0) -> np.ndarray:
+        """The area under each curve from a false positive rate of 0 to the limit, divided by the limit; in [0, 1].
 
-        `rise` need not be normalised. The curve is interpolated linearly at the limit.
+        rise: ... x T, not necessarily normalised. The curve is interpolated linearly at the limit.
         """
-        limit = fpr_limit * self.negatives
-        start = self.false_above.astype(np.float64)
-        width = self.false_from - start
-        # A step of height h contributes h times the mean, over its width, of what is left of the limit.
-        inside = np.clip(limit - start, 0.0, width)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cut = inside * inside / (2.0 * width)
-        left = np.where(width > 0, cut, 0.0) + np.maximum(limit - self.false_from, 0.0)
-        return float(np.clip(np.dot(left, rise) / (limit * rise.sum()), 0.0, 1.0))
+        limit = np.asarray(fpr_limit * np.asarray(self.negatives, np.float64))[..., None]
+        # A step of height h adds h times what the limit leaves to its right, counted from the middle of the step.
+        left = np.maximum(limit - self.after, 0.0)
+        sloped = np.nonzero(self.after > self.before)
+        if len(sloped[0]):
+            start = np.asarray(self.before[sloped], np.float64)
+            width = self.after[sloped] - start
+            inside = np.clip(np.broadcast_to(limit, self.after.shape)[sloped] - start, 0.0, width)
+            left[sloped] += inside * inside / (2.0 * width)
+        whole = limit[..., 0] * rise.sum(axis=-1)
+        return np.clip((left * rise).sum(axis=-1) / whole, 0.0, 1.0)
 
     def average_precision(self, counts: np.ndarray) -> float:
-        """Average precision, the mean precision over the positives (scikit-learn's definition); in [0, 1]."""
+        """Average precision of one curve: the mean precision over the positives (scikit-learn's definition); in [0, 1]."""
         found = np.cumsum(counts, dtype=np.float64)
-        return float(np.clip(np.dot(counts, found / (found + self.false_from)) / found[-1], 0.0, 1.0))
+        return float(np.clip(np.dot(counts, found / (found + self.after)) / found[-1], 0.0, 1.0))
 
 
 def distinct_descending(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct values from high to low, the order that sorts all of them so, and where each value's run starts."""
+    """The distinct values from high to low, the order that sorts all values so, and where each value's run starts."""
     order = np.argsort(values)[::-1]
     ordered = values[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
     return ordered[starts], order, starts
 
 
-def count_above(sorted_values: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For thresholds from high to low: how many of the ascending values are above each, and how many at least equal."""
-    ascending = thresholds[::-1]
-    below = np.searchsorted(sorted_values, ascending, side="left")
+def count_above(ascending: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many of the ascending values are above each threshold, and how many are at least as high.
+
+    The last entry of `ascending` must be infinity; it is not counted.
+    """
+    size = len(ascending) - 1
+    below = np.searchsorted(ascending[:size], thresholds)
     upto = below.copy()
-    if len(sorted_values):
-        tied = sorted_values[np.minimum(below, len(sorted_values) - 1)] == ascending
-        upto[tied] = np.searchsorted(sorted_values, ascending[tied], side="right")
-    return len(sorted_values) - upto[::-1], len(sorted_values) - below[::-1]
+    tied = np.flatnonzero(ascending[below] == thresholds)
+    upto[tied] += 1  # nearly always the threshold's own pixel alone; a second search only for what ties further
+    further = tied[ascending[upto[tied]] == thresholds[tied]]
+    upto[further] = np.searchsorted(ascending[:size], thresholds[further], side="right")
+    return size - upto, size - below
