@@ -19,13 +19,13 @@ from prn.synthesis.perlin import ROTATION_DEGREES, perlin_noise
 from prn.synthesis.spatial import (
     Affine,
     Box,
+    anchored,
     bounding_box,
     draw_cells,
     draw_transform,
     landing_box,
     rearrange,
     rotation,
-    translation,
     warp_image,
     warp_mask,
 )
@@ -38,6 +38,8 @@ Strategy = Literal["extended", "heterologous", "homologous"]
 Uniform = Callable[[int], np.ndarray]
 # How often a transform or a noise is drawn again before the fallback (paper: "until R has overlap").
 TRIES = 50
+# An overlap counts from this share of what the target area can hold of the region; slivers show no defect.
+LEAST_OVERLAP = 0.2
 # Opacities are whole 256ths, so that blending is exact on every machine.
 OPACITY_UNITS = 256
 
@@ -155,8 +157,8 @@ def _tight(mask: np.ndarray, box: Box) -> tuple[Box, np.ndarray] | None:
 def plan_extended(materials: Materials, settings: "SynthesisSettings", uniform: Uniform) -> Plan:
     """Draw an extended anomaly: Aug_1 and Aug_2 of a seen anomaly, clipped to a target area.
 
-    Aug_2 is drawn again until the region overlaps; after `TRIES` the region is shifted so that its middle pixel lies on
-    the target area's centre. The mask is the transformed region's mask within the area, so black defects count.
+    Aug_2 is drawn again until the region overlaps by more than a sliver; after `TRIES` the last transform is shifted so
+    that the region's middle pixel lies on the target area's centre. The mask is the transformed region's mask within the area, so black defects count.
     """
     height, width = materials.size
     picks = uniform(3)
@@ -170,20 +172,20 @@ def plan_extended(materials: Materials, settings: "SynthesisSettings", uniform: 
     )
     area = _target_area(materials, settings, background, uniform)
     region, region_box = materials.seen_masks[source], materials.seen_boxes[source]
-    found, affine, tries = None, translation(0, 0, height, width), 0
-    while found is None and tries < TRIES:
-        tries += 1
+    least = LEAST_OVERLAP * min(int(region.sum()), int(area.mask.sum()))
+    for tries in range(1, TRIES + 1):
         affine = draw_transform(
             uniform(5), settings.spatial, settings.rotate_degrees, settings.shear_degrees, settings.shift, height, width
         )
         found = _overlap(region, region_box, affine, area)
-    fallback = found is None
-    if found is None:
-        row, column = _middle_pixel(region)
-        affine = translation(area.centre[1] - column, area.centre[0] - row, height, width)
+        fallback = found is None or found[1].sum() < least
+        if not fallback:
+            break
+    if fallback:
+        affine = anchored(affine, _middle_pixel(region), area.centre)
         found = _overlap(region, region_box, affine, area)
     if found is None:
-        raise AssertionError("a region's own pixel lies in the target area, so they overlap")
+        raise AssertionError("a pixel of the region lies on the target area's centre, so they overlap")
     box, mask = found
     opacity = _opacity(picks[2], settings.opacity)
     return Plan(

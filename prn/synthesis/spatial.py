@@ -78,9 +78,14 @@ def rotation(degrees: float, height: int, width: int) -> Affine:
     return _affine("rotate", linear, np.zeros(2), height, width)
 
 
-def translation(right: int, down: int, height: int, width: int) -> Affine:
-    """Shift by whole pixels."""
-    return _affine("shift", np.eye(2), np.array([right, down], dtype=float), height, width)
+def anchored(affine: Affine, source: tuple[int, int], target: tuple[int, int]) -> Affine:
+    """The same turn or shear, shifted so that the source pixel (y, x) lands exactly on the target pixel (y, x)."""
+    xx, xy, _, yx, yy, _ = affine.inverse
+    x0 = (source[1] << FRACTION_BITS) - xx * target[1] - xy * target[0]
+    y0 = (source[0] << FRACTION_BITS) - yx * target[1] - yy * target[0]
+    linear = affine.forward[:, :2]
+    move = np.array([target[1], target[0]]) - linear @ np.array([source[1], source[0]])
+    return Affine(affine.name, np.column_stack((linear, move)), (xx, xy, x0, yx, yy, y0))
 
 
 def draw_transform(
