@@ -181,6 +181,7 @@ class PredictSettings:
     top_pixels: AtLeastOne = 100
     batch_size: AtLeastOne = 32
     timing_repeats: AtLeastOne = 20
+    threads: AtLeastOne = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,20 +221,19 @@ class Settings:
 
 # Sections that a variant may override, and what each stage reads of them.
 VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict")
+# `train` adds what the variant's method reads (`prn.methods.METHODS`). Variants whose `prototypes` views agree share a file.
 VIEWS: dict[str, tuple[str, ...]] = {
     "download": ("download",),
-    "index": ("download",),
+    "index": (),
     "weights": ("weights", "model.backbone"),
     "split": ("split",),
     "tensors": ("tensors",),
-    "prototypes": ("model.backbone", "prototypes"),
-    "train": ("method", "model", "synthesis", "train"),
-    "predict": ("method", "predict"),
-    "evaluate": ("evaluate",),
-    "report": ("benchmark", "report", "variants"),
+    "prototypes": ("model.backbone", "prototypes", "tensors.size"),
+    "train": ("method", "tensors.size"),
+    "predict": ("method", "predict", "tensors.size"),
+    "evaluate": ("evaluate", "tensors.size"),
+    "report": ("benchmark", "report", "variants", "tensors.size"),
 }
-# What a category's prototypes depend on besides the images: variants that agree in it share one file.
-PROTOTYPE_KEYS = ("model.backbone", "prototypes", "tensors.size")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -342,7 +342,7 @@ def view(settings: Settings, stage: str, dataset: str = "", category: str = "", 
     resolved = resolve_variant(settings, variant) if variant else settings
     plain = to_plain(resolved)
     result: dict[str, Any] = {}
-    for key in VIEWS[stage]:
+    for key in (*VIEWS[stage], *(_method_keys(resolved) if stage == "train" else ())):
         _copy_leaf(plain, result, key)
     if "download" in result:
         sources = result["download"]["sources"]
@@ -353,11 +353,11 @@ def view(settings: Settings, stage: str, dataset: str = "", category: str = "", 
     return result
 
 
-def prototype_key(settings: Settings, variant: str) -> dict[str, Any]:
-    """What the prototypes of `variant` depend on in the settings."""
-    plain, result = to_plain(resolve_variant(settings, variant)), {}
-    for key in PROTOTYPE_KEYS:
-        _copy_leaf(plain, result, key)
+def view_of_prototypes(train_view: Mapping[str, Any]) -> dict[str, Any]:
+    """The view of the stage `prototypes` within that of `train`: what a variant's prototypes depend on."""
+    result: dict[str, Any] = {}
+    for key in VIEWS["prototypes"]:
+        _copy_leaf(train_view, result, key)
     return result
 
 
@@ -365,6 +365,16 @@ def from_view(data: str | Mapping[str, Any]) -> Settings:
     """A stage's settings from its view (plain data or JSON): reading anything outside the view raises `AttributeError`."""
     plain = json.loads(data) if isinstance(data, str) else data
     return from_plain(Settings, plain, partial=True)
+
+
+def _method_keys(settings: Settings) -> tuple[str, ...]:
+    """What the training of a resolved variant reads: its method's sections, without prototypes where it uses none."""
+    from prn.methods import METHODS
+
+    keys = METHODS[settings.method].reads
+    if settings.method == "prn" and not settings.model.prototypes:
+        return tuple(key for key in keys if key != "prototypes")
+    return keys
 
 
 def _copy_leaf(source: Mapping[str, Any], target: dict[str, Any], key: str) -> None:

@@ -23,6 +23,7 @@ TRAINING_LOG = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.log.c
 RUN_CARD = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.card.json"
 RESUME = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.resume.pt"
 PREDICTIONS = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.safetensors"
+TIMING = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.timing.json"
 METRICS = "data/metrics/{dataset}/{category}/{variant}/seed{seed}.json"
 REPORTS = "reports"
 RESULTS = "reports/results.csv"

@@ -10,19 +10,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """Where a method lives and what its training needs besides the images."""
+    """Where a method lives, which settings its training reads, and what it needs besides the images."""
 
     module: str
     name: str = "Method"
+    reads: tuple[str, ...] = ()
     backbone: bool = False
     prototypes: bool = False
     textures: bool = False
-    trained: bool = True
+    masks: bool = False
 
 
 METHODS = {
-    "prn": MethodEntry("prn.methods.prn", backbone=True, prototypes=True, textures=True),
-    "untrained": MethodEntry("prn.methods.untrained", backbone=True, prototypes=True, trained=False),
-    "mean_image": MethodEntry("prn.methods.naive", "MeanImage", trained=False),
-    "colour_threshold": MethodEntry("prn.methods.naive", "ColourThreshold", trained=False),
+    "prn": MethodEntry(
+        "prn.methods.prn",
+        reads=("model", "prototypes", "synthesis", "train"),
+        backbone=True,
+        prototypes=True,
+        textures=True,
+        masks=True,
+    ),
+    "untrained": MethodEntry(
+        "prn.methods.untrained", reads=("model.backbone", "prototypes"), backbone=True, prototypes=True
+    ),
+    "mean_image": MethodEntry("prn.methods.naive", "MeanImage"),
+    "colour_threshold": MethodEntry("prn.methods.naive", "ColourThreshold"),
 }

@@ -1,0 +1,7 @@
+"""`python -m prn`."""
+
+import sys
+
+from prn.cli import main
+
+sys.exit(main())

@@ -1,0 +1,130 @@
+"""The command line: one sub-command a stage, nothing but argument parsing and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 data missing, 4 data corrupt, 143 stopped by SIGTERM.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from prn.config import Settings, load_settings, parse_settings, view
+from prn.errors import PrnError, SettingsError
+from prn.strict import suggestion
+
+# Sub-command: what it does, and which of the cell's names it takes.
+STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "download": ("fetch, check and extract a data set (or take over the user's folder)", ("dataset",)),
+    "index": ("list a category's images with types, masks, sizes and hashes", ("dataset", "category")),
+    "weights": ("put the encoder's ImageNet weights into place", ()),
+    "split": ("draw the seen anomalies and fix the test set", ("dataset", "category", "seed")),
+    "tensors": ("decode and resize a category's images once", ("dataset", "category")),
+    "prototypes": ("cluster the normal feature maps", ("dataset", "category", "variant", "seed")),
+    "train": ("fit a variant's method on the split", ("dataset", "category", "variant", "seed")),
+    "predict": ("score the test images and time an image", ("dataset", "category", "variant", "seed")),
+    "evaluate": ("compute the metrics", ("dataset", "category", "variant", "seed")),
+    "report": ("write the pages, tables and figures", ()),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all sub-commands."""
+    main_parser = argparse.ArgumentParser(prog="prn", description="PRN (CVPR 2023) as an honest benchmark, stage by stage.")
+    commands = main_parser.add_subparsers(dest="command", required=True, metavar="STAGE")
+    for name, (text, cell) in STAGES.items():
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        _add_settings(command)
+        if "dataset" in cell:
+            command.add_argument("--dataset", help="mvtec, dagm, btad, ksdd2, dtd, or one of your own (default: the category's)")
+        if "category" in cell:
+            command.add_argument("--category", required=True, help="as published: bottle, Class10, 03, ksdd2")
+        if "variant" in cell:
+            command.add_argument("--variant", default="prn", help="a name under variants in params.yaml (default: prn)")
+        if "seed" in cell:
+            command.add_argument("--seed", type=int, help="default: the first of benchmark.seeds")
+    miniature = commands.add_parser("miniature", help="build the demo's small archives from photographs of scikit-image")
+    miniature.add_argument("--out", type=Path, required=True, help="folder for the archives")
+    return main_parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one sub-command; the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.command == "miniature":
+            from prn.datasets.miniature import build_miniatures
+
+            build_miniatures(options.out)
+        else:
+            _run_stage(options)
+    except PrnError as error:
+        print(f"prn {options.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings file (default: params.yaml)")
+    command.add_argument("--preset", type=Path, action="append", default=[], help="a file laid over it; may be repeated")
+    command.add_argument("--root", type=Path, default=Path(), help="work folder that holds data/ and reports/ (default: .)")
+    command.add_argument("--settings", help=argparse.SUPPRESS)  # the stage's resolved settings as JSON, from the workflow
+
+
+def _run_stage(options: argparse.Namespace) -> None:
+    from prn.stages.job import Job
+
+    stage: str = options.command
+    cell = {name: getattr(options, name, None) for name in ("dataset", "category", "variant", "seed")}
+    if options.settings is not None:
+        stage_view = _json(options.settings)
+    else:
+        settings = load_settings(options.params, *options.preset)
+        cell = _complete(cell, settings, stage)
+        stage_view = view(settings, stage, cell["dataset"] or "", cell["category"] or "", cell["variant"] or "")
+        if stage == "prototypes":
+            stage_view = view(settings, stage, variant=cell["variant"])
+    if not options.root.is_dir():
+        raise SettingsError(f"--root {options.root}: no such folder")
+    os.chdir(options.root)
+    job = Job(
+        stage=stage,
+        view=stage_view,
+        dataset=cell["dataset"] or "",
+        category=cell["category"] or "",
+        variant=cell["variant"] or "",
+        seed=cell["seed"] or 0,
+    )
+    importlib.import_module(f"prn.stages.{stage}").run(job)
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"--settings: not valid JSON: {error}") from error
+
+
+def _complete(cell: dict[str, Any], settings: Settings, stage: str) -> dict[str, Any]:
+    """Fill in the data set of a category and the first seed; check names against the settings."""
+    runs = settings.benchmark.datasets
+    if cell["category"] and not cell["dataset"]:
+        owners = [name for name, run in runs.items() if cell["category"] in run.categories]
+        if len(owners) != 1:
+            known = [category for run in runs.values() for category in run.categories]
+            raise SettingsError(f"--category {cell['category']}: name its --dataset too; {suggestion(cell['category'], known)}")
+        cell["dataset"] = owners[0]
+    names = STAGES[stage][1]
+    if "dataset" in names and not cell["dataset"]:
+        raise SettingsError(f"--dataset: missing; known: {', '.join([*runs, 'dtd'])}")
+    if "seed" in names and cell["seed"] is None:
+        cell["seed"] = settings.benchmark.seeds[0]
+    return cell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

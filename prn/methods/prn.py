@@ -1,0 +1,188 @@
+"""PRN (Zhang et al., CVPR 2023) behind the methods' interface: training on online anomalies, inference by score map."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from prn.backbone import Backbone, normalise
+from prn.config import Settings
+from prn.errors import PrnError
+from prn.layout import settings_digest
+from prn.methods.interface import FitInputs, FitReport, top_mean
+from prn.model.losses import prn_loss
+from prn.model.network import PRN
+from prn.prototypes import Prototypes
+from prn.strict import to_plain
+from prn.synthesis import ForegroundRule, Synthesizer
+from prn.training import BatchPlan, Run, clear_resume, make_optimizer, seed_everything, train
+
+
+class Method:
+    """PRN for one category; see `prn.methods.interface.Method`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backbone: Mapping[str, torch.Tensor] | None,
+        prototypes: Prototypes | None,
+        device: torch.device,
+    ) -> None:
+        self.settings, self.device = settings, device
+        self.backbone_state, self.prototypes = backbone, prototypes
+        self.network: PRN | None = None
+
+    def fit(self, inputs: FitInputs) -> FitReport:
+        """Train for the settings' epochs or steps; the last step's weights are the result (no test image is seen)."""
+        settings = self.settings.train
+        seed_everything(inputs.seed, settings.threads)
+        self.network = self._build()
+        run = self._run(inputs, self.network)
+        report = train(run)
+        clear_resume(inputs.resume)
+        report.epochs = report.steps / self._plan(inputs).steps_per_epoch
+        report.precision = "bfloat16" if self._autocasts() else "float32"
+        self.network.eval()
+        return report
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Trainable weights and BatchNorm statistics; the frozen encoder and the prototypes stay in their own files."""
+        return {name: value.detach().cpu().contiguous() for name, value in self._fitted().prediction_state().items()}
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Rebuild the network with trained weights, ready to predict."""
+        self.network = self._build()
+        self.network.load_prediction_state(tensors)
+        self.network.eval()
+
+    @torch.inference_mode()
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probability of an anomaly for each pixel, and the mean of the highest (paper 3.5)."""
+        network = self._fitted()
+        pixels = normalise(torch.from_numpy(images).to(self.device)).to(memory_format=torch.channels_last)
+        with self._autocast():
+            logits = network(pixels)
+        maps = torch.sigmoid(logits.float())[:, 0].cpu().numpy()
+        return maps, top_mean(maps, self.settings.predict.top_pixels)
+
+    def _build(self) -> PRN:
+        model = self.settings.model
+        backbone = Backbone(model.backbone, self.backbone_state, train_layer4=model.layer4 == "trainable")
+        network = PRN(backbone, self.prototypes if model.prototypes else None, model)
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _fitted(self) -> PRN:
+        if self.network is None:
+            raise PrnError("the method is neither fitted nor loaded")
+        return self.network
+
+    def _plan(self, inputs: FitInputs) -> BatchPlan:
+        synthesis = self.settings.synthesis
+        return BatchPlan(
+            normals=len(inputs.normals),
+            batch=self.settings.train.batch,
+            seed=inputs.seed,
+            extended_on=synthesis.extended,
+            simulated_on=synthesis.heterologous or synthesis.homologous,
+        )
+
+    def _run(self, inputs: FitInputs, network: PRN) -> Run:
+        settings = self.settings.train
+        plan = self._plan(inputs)
+        batches = TrainingBatches(self.settings, inputs, plan)
+        network.train()
+
+        def step(number: int) -> dict[str, torch.Tensor | float]:
+            images, masks = batches.step(number)
+            pixels = normalise(torch.from_numpy(images).to(self.device)).to(memory_format=torch.channels_last)
+            target = torch.from_numpy(masks).to(self.device)[:, None].float()
+            with self._autocast():
+                logits = network(pixels)
+            loss, smooth_l1, focal = prn_loss(
+                logits.float(),
+                target,
+                focal_weight=settings.focal_weight,
+                focal_alpha=settings.focal_alpha,
+                focal_gamma=settings.focal_gamma,
+                smooth_l1_beta=settings.smooth_l1_beta,
+            )
+            loss.backward()
+            scalars = {"loss": loss.detach(), "smooth_l1": smooth_l1.detach(), "focal": focal.detach()}
+            return {"epoch": plan.step(number).epoch, **scalars, "positive_share": float(masks.mean())}
+
+        parameters = list(network.trainable_parameters())
+        return Run(
+            label=f"{inputs.dataset}/{inputs.category} seed {inputs.seed}",
+            key=_run_key(self.settings, inputs),
+            total=plan.total_steps(settings),
+            settings=settings,
+            optimizer=make_optimizer(parameters, settings),
+            step=step,
+            state=network.prediction_state,
+            restore=network.load_prediction_state,
+            images_per_step=settings.batch.normal + settings.batch.extended + settings.batch.simulated,
+            resume=inputs.resume,
+            progress=inputs.progress,
+        )
+
+    def _autocasts(self) -> bool:
+        precision = self.settings.train.precision
+        return precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16) if self._autocasts() else nullcontext()
+
+
+class TrainingBatches:
+    """The images and masks of each step: normals, then extended, then simulated anomalies."""
+
+    def __init__(self, settings: Settings, inputs: FitInputs, plan: BatchPlan) -> None:
+        shots = settings.train.shots
+        self.plan, self.normals = plan, inputs.normals
+        self.seen, self.seen_masks = inputs.seen[:shots], inputs.seen_masks[:shots]
+        self.raw_share, self.seed = settings.train.raw_seen_share, inputs.seed
+        self.synthesizer = Synthesizer(
+            normals=inputs.normals,
+            seen=self.seen,
+            seen_masks=self.seen_masks,
+            textures=inputs.textures if inputs.textures is not None else [],
+            settings=settings.synthesis,
+            seed=inputs.seed,
+            foreground=foreground_rule(settings, inputs.dataset, inputs.category),
+        )
+
+    def step(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images B x S x S x 3 uint8 and masks B x S x S (0 or 1) of step `number`."""
+        batch = self.plan.step(number)
+        normal = self.normals[batch.normal]
+        images, masks = [normal], [np.zeros(normal.shape[:3], np.uint8)]
+        for kind, indices in (("extended", batch.extended), ("simulated", batch.simulated)):
+            for index in indices:
+                image, mask = self._anomaly(kind, batch.epoch, index)
+                images.append(image[None])
+                masks.append(mask[None])
+        return np.concatenate(images), np.concatenate(masks)
+
+    def _anomaly(self, kind: str, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if kind == "extended" and self.raw_share > 0:
+            draw = np.random.default_rng([self.seed, epoch, index, 7])
+            if draw.random() < self.raw_share:
+                chosen = draw.integers(len(self.seen))
+                return self.seen[chosen], self.seen_masks[chosen]
+        sample = self.synthesizer.sample(kind, epoch, index)
+        return sample.image, sample.mask
+
+
+def foreground_rule(settings: Settings, dataset: str, category: str) -> Any:
+    """The category's foreground rule, None where the settings have none (the whole image)."""
+    rule = settings.synthesis.foreground.get(dataset, {}).get(category)
+    path = f"synthesis.foreground.{dataset}.{category}"
+    return ForegroundRule.from_dict(rule, path) if rule is not None else None
+
+
+def _run_key(settings: Settings, inputs: FitInputs) -> str:
+    images = (inputs.normals, inputs.seen, inputs.seen_masks, inputs.textures)
+    sums = [0 if array is None else int(array.sum(dtype=np.int64)) for array in images]
+    return settings_digest({"settings": to_plain(settings), "seed": inputs.seed, "images": sums})

@@ -1,0 +1,20 @@
+"""Stage `download`: a data set's archives, checked and extracted, or the user's own folder; a receipt says which."""
+
+from pathlib import Path
+
+from prn import layout
+from prn.datasets.obtain import obtain
+from prn.provenance import write_json
+from prn.stages.job import Job
+
+
+def run(job: Job) -> None:
+    """Make the published tree of `job.dataset` available and write its receipt."""
+    source = job.settings.download.sources.get(job.dataset)
+    receipt = obtain(
+        job.dataset, source, archives=Path(layout.ARCHIVES) / job.dataset, tree=job.path(layout.TREE)
+    )
+    path = job.path(layout.RECEIPT)
+    write_json(path, receipt)
+    job.finish(path, [])
+    print(f"{path}: {job.dataset} is at {receipt['root']}")

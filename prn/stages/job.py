@@ -1,0 +1,77 @@
+"""One call of a stage: which cell of the benchmark it is for, and its settings."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prn import layout
+from prn.config import Settings, from_view, view_of_prototypes
+from prn.errors import DataMissing
+from prn.methods import METHODS
+from prn.provenance import code_digest, finish
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage with its cell and its settings view; paths are relative to the work folder (the current one)."""
+
+    stage: str
+    view: Mapping[str, Any]
+    dataset: str = ""
+    category: str = ""
+    variant: str = ""
+    seed: int = 0
+
+    @property
+    def settings(self) -> Settings:
+        """The view as typed settings; what it does not hold cannot be read."""
+        return from_view(self.view)
+
+    @property
+    def label(self) -> str:
+        """The cell in words, for messages."""
+        parts = [self.dataset, self.category, self.variant]
+        return "/".join(part for part in parts if part)
+
+    def path(self, pattern: str, **more: Any) -> Path:
+        """The artefact of this cell."""
+        cell = {"dataset": self.dataset, "category": self.category, "variant": self.variant, "seed": self.seed}
+        return layout.path(pattern, **{**cell, **more})
+
+    def tensors(self) -> Path:
+        """The cell's cached images."""
+        return self.path(layout.TENSORS, size=self.settings.tensors.size)
+
+    def textures(self) -> Path:
+        """The cached textures."""
+        return layout.path(layout.TENSORS, **layout.TEXTURES, size=self.settings.tensors.size)
+
+    def prototypes(self, view: Mapping[str, Any] | None = None) -> Path:
+        """The cell's prototypes, named by what they depend on."""
+        key = view_of_prototypes(view or self.view)
+        return self.path(layout.PROTOTYPES, digest=layout.prototype_digest(key, self.seed))
+
+    def needed(self, path: Path, stage: str) -> Path:
+        """`path` when it is there.
+
+        Raises `DataMissing` naming the stage that makes it.
+        """
+        if not path.is_file():
+            cell = f" --dataset {self.dataset} --category {self.category}" if self.category else ""
+            raise DataMissing(f"{path}: missing; `python -m prn {stage}{cell}` makes it (or let snakemake run all)")
+        return path
+
+    def code(self) -> str:
+        """The digest of the code this job uses."""
+        return code_digest(self.stage, self.method_module)
+
+    @property
+    def method_module(self) -> str | None:
+        """The module of the variant's method, for the stages that load it."""
+        method = self.view.get("method")
+        return METHODS[method].module if method else None
+
+    def finish(self, artefact: Path, inputs: Iterable[Path], **record: Any) -> None:
+        """Write the artefact's digest file and provenance."""
+        finish(artefact, self.stage, self.view, inputs, self.code(), seed=self.seed, **record)

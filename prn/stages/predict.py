@@ -1,0 +1,56 @@
+"""Stage `predict`: score maps, image scores and times of the test images; a cache."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from prn import layout
+from prn.artifacts import atomic_write
+from prn.config import from_view
+from prn.datasets.images import CategoryTensors
+from prn.inference import measure, predict
+from prn.methods.interface import method_class
+from prn.provenance import verify_artefact, write_json
+from prn.splits import load_split
+from prn.stages.job import Job
+from prn.stages.train import frozen_parts
+
+
+def run(job: Job) -> None:
+    """Write the predictions of the split's test images."""
+    settings = job.settings
+    checkpoint = job.needed(job.path(layout.CHECKPOINT), "train")
+    split_path, tensors_path = job.path(layout.SPLIT), job.needed(job.tensors(), "tensors")
+    method, inputs = load_method(job, checkpoint)
+    split, tensors = load_split(split_path), CategoryTensors.load(tensors_path)
+    images = tensors.images[tensors.index_of(split.test)]
+    maps, scores = predict(method, images, settings.predict.batch_size)
+    timing = measure(method, images, settings.predict.batch_size, settings.predict.timing_repeats)
+    path = job.path(layout.PREDICTIONS)
+    data = {"score_maps": torch.from_numpy(maps.astype(np.float16)), "image_scores": torch.from_numpy(scores)}
+    with atomic_write(path) as temporary:
+        save_file(data, temporary, metadata={"prn": json.dumps({"paths": split.test})})
+    write_json(job.path(layout.TIMING), timing)
+    job.finish(path, [checkpoint, split_path, tensors_path, *inputs])
+    print(f"{path}: {len(images)} score maps, {timing['batch1_median_s'] * 1e3:.0f} ms an image")
+
+
+def load_method(job: Job, checkpoint: Path) -> tuple:
+    """The fitted method of a checkpoint, and the frozen files it refers to (checked against their hashes)."""
+    verify_artefact(checkpoint)
+    with safe_open(checkpoint, "pt") as file:
+        metadata = json.loads(file.metadata()["prn"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safetensors handle
+    frozen = {name: Path(value) for name, value in metadata["inputs"].items() if name in ("backbone", "prototypes")}
+    for path in frozen.values():
+        verify_artefact(path)
+    settings = from_view({**metadata["view"], "predict": job.view["predict"]})
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(settings.predict.threads)
+    method = method_class(settings.method)(settings, *frozen_parts(frozen), device)
+    method.load(tensors)
+    return method, list(frozen.values())

@@ -1,0 +1,67 @@
+"""Stage `weights`: the encoder's ImageNet weights from a path, a folder or torchvision, in one safetensors file."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from prn import layout
+from prn.artifacts import atomic_write, sha256_file
+from prn.backbone import load_weights, random_weights
+from prn.config import WeightsSettings
+from prn.errors import DataMissing
+from prn.stages.job import Job
+
+
+def run(job: Job) -> None:
+    """Write the backbone file; its metadata say whether the weights are ImageNet's or random."""
+    settings, backbone = job.settings.weights, job.settings.model.backbone
+    source = _find(backbone, settings)
+    if source is None and not settings.allow_random:
+        raise DataMissing(
+            f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml, or put {backbone}*.safetensors"
+            f" or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/, or let weights.download be true on a"
+            " machine with a network"
+        )
+    state = load_weights(source) if source else random_weights(backbone, seed=0)
+    state = {name: value.contiguous() for name, value in state.items() if not name.startswith("fc.")}
+    kind = "imagenet" if source else "random"
+    path = layout.path(layout.BACKBONE, backbone=backbone)
+    with atomic_write(path) as temporary:
+        save_file(state, temporary, metadata={"kind": kind})
+    job.finish(path, [], source=source.name if source else "random", source_sha256=sha256_file(source) if source else None)
+    print(f"{path}: {backbone}, {kind} weights" + (f" from {source}" if source else "; scores will be lower than with ImageNet's"))
+
+
+def _find(backbone: str, settings: WeightsSettings) -> Path | None:
+    """The weights' file: the settings' path, else the weights folder, else torchvision's download."""
+    if settings.path:
+        return Path(settings.path).expanduser()
+    folder = Path(layout.WEIGHTS_FOLDER)
+    candidates = sorted([*folder.glob(f"{backbone}[-_.]*.safetensors"), *folder.glob(f"{backbone}[-_.]*.pth")])
+    candidates += sorted([*folder.glob(f"{backbone}.safetensors"), *folder.glob(f"{backbone}.pth")])
+    if candidates:
+        return candidates[0]
+    return _download(backbone, folder) if settings.download else None
+
+
+def _download(backbone: str, folder: Path) -> Path | None:
+    """Torchvision's own file for the backbone, checked by the hash in its name; None where it cannot be had."""
+    address = torchvision.models.get_model_weights(backbone).IMAGENET1K_V1.url
+    target = folder / address.rsplit("/", 1)[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic_write(target) as temporary:
+            torch.hub.download_url_to_file(address, str(temporary), hash_prefix=target.stem.rsplit("-", 1)[1], progress=False)
+    except (OSError, RuntimeError) as error:
+        print(f"{backbone}: torchvision's download failed ({type(error).__name__}: {error})", flush=True)
+        return None
+    return target
+
+
+def weights_kind(path: Path) -> str:
+    """`imagenet` or `random`, from a backbone file's metadata."""
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("kind", "unknown")

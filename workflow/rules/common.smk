@@ -1,0 +1,112 @@
+# Settings, cells and helpers that every phase uses.
+import json
+import shlex
+import sys
+from functools import lru_cache
+
+from snakemake.exceptions import WorkflowError
+
+from prn import layout
+from prn.config import parse_settings, resolve_variant, view, view_of_prototypes
+from prn.errors import PrnError
+from prn.layout import digest_file, sidecar
+from prn.methods import METHODS
+from prn.provenance import code_digest
+
+try:
+    SETTINGS = parse_settings(config)
+except PrnError as error:
+    raise WorkflowError(f"params.yaml (with presets): {error}") from None
+
+PRN = f"{shlex.quote(sys.executable)} -m prn"
+RUNS = SETTINGS.benchmark.datasets
+SEEDS = SETTINGS.benchmark.seeds
+SIZE = SETTINGS.tensors.size
+CATEGORIES = [(dataset, category) for dataset, run in RUNS.items() for category in run.categories]
+CELLS = [
+    {"dataset": dataset, "category": category, "variant": variant, "seed": seed}
+    for dataset, run in RUNS.items()
+    for category in run.categories
+    for variant in run.variants
+    for seed in SEEDS
+]
+GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
+# Trainings never share a GPU: one job a GPU at a time, also for the bare command.
+workflow.global_resources.setdefault("gpu", max(1, GPUS))
+
+
+wildcard_constraints:
+    dataset="|".join(sorted({*RUNS, "dtd"})),
+    category="[^/]+",
+    variant="[^/]+",
+    seed=r"\d+",
+    size=r"\d+",
+    digest="[0-9a-f]{16}",
+    backbone="[a-z0-9_]+",
+
+
+@lru_cache(maxsize=None)
+def stage_view(stage, dataset="", category="", variant=""):
+    """The settings that a stage reads for a cell: the rule's parameter, and what the command line hands over."""
+    return view(SETTINGS, stage, dataset, category, variant)
+
+
+def settings_json(stage, dataset="", category="", variant=""):
+    return json.dumps(stage_view(stage, dataset, category, variant), sort_keys=True, separators=(",", ":"))
+
+
+def cell_settings(stage):
+    """A function for `params:` that gives the stage's settings for the wildcards."""
+    return lambda wildcards: settings_json(
+        stage, wildcards.dataset, wildcards.get("category", ""), wildcards.get("variant", "")
+    )
+
+
+@lru_cache(maxsize=None)
+def method_of(variant):
+    return resolve_variant(SETTINGS, variant).method
+
+
+def method_code(stage):
+    return lambda wildcards: code_digest(stage, METHODS[method_of(wildcards.variant)].module)
+
+
+@lru_cache(maxsize=None)
+def prototype_digest_of(variant, seed):
+    """The name of the prototypes that a variant uses, None where it uses none."""
+    train_view = stage_view("train", variant=variant)
+    if not METHODS[train_view["method"]].prototypes or "prototypes" not in train_view:
+        return None
+    return layout.prototype_digest(view_of_prototypes(train_view), seed)
+
+
+# (digest) -> (settings, seed): what a prototypes file is made with; variants that agree share it.
+PROTOTYPES = {}
+for variant in SETTINGS.variants:
+    for seed in SEEDS:
+        digest = prototype_digest_of(variant, seed)
+        if digest is not None:
+            key = view_of_prototypes(stage_view("train", variant=variant))
+            PROTOTYPES[digest] = (json.dumps(key, sort_keys=True, separators=(",", ":")), seed)
+
+
+def large(artefact):
+    """A large input as two: the file itself, whose time stamp is ignored, and its digest file, which counts."""
+    return [ancient(artefact), digest_file(artefact)]
+
+
+def outputs(artefact):
+    """What a stage writes for an artefact: the file, its digest and its provenance."""
+    return [artefact, digest_file(artefact), sidecar(artefact)]
+
+
+def metrics_of(cell):
+    return layout.METRICS.format(**cell)
+
+
+def tensors_of(dataset, category):
+    return layout.TENSORS.format(dataset=dataset, category=category, size=SIZE)
+
+
+def backbone_of(variant):
+    return layout.BACKBONE.format(backbone=resolve_variant(SETTINGS, variant).model.backbone)

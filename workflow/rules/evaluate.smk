@@ -1,0 +1,47 @@
+# Score maps of the test images (a cache) and the metrics computed from them.
+
+
+rule phase_evaluate:
+    input:
+        [metrics_of(cell) for cell in CELLS],
+
+
+rule predict:
+    input:
+        large(layout.CHECKPOINT),
+        layout.SPLIT,
+        lambda wildcards: large(tensors_of(wildcards.dataset, wildcards.category)),
+    output:
+        outputs(layout.PREDICTIONS),
+        layout.TIMING,
+    params:
+        settings=cell_settings("predict"),
+        code=method_code("predict"),
+    log:
+        "data/logs/predict/{dataset}.{category}.{variant}.seed{seed}.log",
+    threads: SETTINGS.predict.threads
+    resources:
+        gpu=min(1, GPUS),
+    shell:
+        "{PRN} predict --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
+        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        large(layout.PREDICTIONS),
+        ancient(layout.TIMING),
+        layout.SPLIT,
+        layout.INDEX,
+        layout.RUN_CARD,
+        lambda wildcards: large(tensors_of(wildcards.dataset, wildcards.category)),
+    output:
+        outputs(layout.METRICS),
+    params:
+        settings=cell_settings("evaluate"),
+        code=code_digest("evaluate"),
+    log:
+        "data/logs/evaluate/{dataset}.{category}.{variant}.seed{seed}.log",
+    shell:
+        "{PRN} evaluate --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
+        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"

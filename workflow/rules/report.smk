@@ -1,0 +1,19 @@
+# Pages, tables and figures: everything under reports/ is computed from the metrics.
+
+REPORT_OUTPUTS = [layout.RESULTS, "reports/README.md", *(f"reports/{dataset}.md" for dataset in RUNS)]
+
+
+rule report:
+    input:
+        [metrics_of(cell) for cell in CELLS],
+        [ancient(layout.PREDICTIONS.format(**cell)) for cell in CELLS],
+        [ancient(tensors_of(dataset, category)) for dataset, category in CATEGORIES],
+    output:
+        REPORT_OUTPUTS,
+    params:
+        settings=settings_json("report"),
+        code=code_digest("report"),
+    log:
+        "data/logs/report.log",
+    shell:
+        "{PRN} report --settings {params.settings:q} > {log} 2>&1"
