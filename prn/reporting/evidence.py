@@ -1,0 +1,77 @@
+"""What the figures show besides numbers: a run's score maps beside the images and masks that they belong to.
+
+Predictions and tensors are caches and may be absent; then the figure is left out and the page says why.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from prn.datasets.images import CategoryTensors
+from prn.reporting.results import Run
+
+
+class NoEvidence(Exception):
+    """A cache that a figure needs is absent; the message is the line that stands in the figure's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One run's predictions with their images, all at the working size S.
+
+    images: N x S x S x 3 uint8 RGB; masks: N x S x S bool; has_mask: N bool (good images have an empty mask);
+    defective: N bool; score_maps: N x S x S float32; image_scores: N float64; paths: N paths below the data set's root.
+    """
+
+    run: Run
+    paths: list[str]
+    images: np.ndarray
+    masks: np.ndarray
+    has_mask: np.ndarray
+    defective: np.ndarray
+    score_maps: np.ndarray
+    image_scores: np.ndarray
+
+
+def read_evidence(root: Path, run: Run, good: frozenset[str]) -> Evidence:
+    """The predictions of a run and the images they were made for.
+
+    `good` names the test images without a defect. Raises `NoEvidence` where a cache is absent or does not fit.
+    """
+    file = run.file(root, "predictions", ".safetensors")
+    if not file.is_file():
+        raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} are not kept here")
+    try:
+        with safe_open(file, framework="np") as stored:
+            paths = list(json.loads(stored.metadata()["prn"])["paths"])
+            maps = stored.get_tensor("score_maps").astype(np.float32)
+            scores = stored.get_tensor("image_scores").astype(np.float64)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} cannot be read ({error})") from error
+    tensors = _tensors(root, run.dataset, run.category, maps.shape[-1])
+    unknown = set(paths) - set(tensors.paths)
+    if unknown:
+        raise NoEvidence(f"the tensors of {run.category} do not hold the predicted image {min(unknown)}")
+    chosen = tensors.index_of(paths)
+    return Evidence(
+        run=run,
+        paths=paths,
+        images=tensors.images[chosen],
+        masks=tensors.masks[chosen].astype(bool),
+        has_mask=tensors.has_mask[chosen],
+        defective=np.array([path not in good for path in paths], dtype=bool),
+        score_maps=maps,
+        image_scores=scores,
+    )
+
+
+@lru_cache(maxsize=1)
+def _tensors(root: Path, dataset: str, category: str, size: int) -> CategoryTensors:
+    file = root / "data" / "tensors" / dataset / category / f"{size}.safetensors"
+    if not file.is_file():
+        raise NoEvidence(f"the working tensors of {category} at {size}x{size} are not kept here")
+    return CategoryTensors.load(file)

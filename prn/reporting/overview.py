@@ -1,0 +1,160 @@
+"""`reports/README.md`: one screen with what was run, on what, the verdict, and where everything else stands."""
+
+from prn.config import Settings
+from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table
+from prn.reporting.published import published_mean
+from prn.reporting.results import METRICS, Results
+from prn.reporting.wording import (
+    METRIC_NAMES,
+    NAIVE,
+    dataset_name,
+    is_ablation,
+    listing,
+    measured,
+    number,
+    plural,
+    variant_name,
+)
+
+TOO_EASY = 75.0
+
+
+def overview_page(settings: Settings, results: Results, others: list[tuple[str, str]], unplanned: int) -> Page:
+    """The report's first page; `others` are the remaining pages with a few words on each."""
+    generated = settings.benchmark.generated_images
+    page = Page("README.md", "PRN benchmark" + (" - generated images" if generated else ""))
+    page.add(*_warnings(settings, results))
+    page.add(Heading("Verdict"), verdict(settings, results), headline(settings, results))
+    page.add(*_naive(results))
+    page.add(Heading("What was run"), Bullets(_what(settings, results, unplanned)))
+    page.add(Heading("Pages"), Bullets([f"[{name}]({name}): {words}" for name, words in others]))
+    page.add(Heading("Again"), Code(_again(settings)))
+    return page
+
+
+def _warnings(settings: Settings, results: Results) -> list[Block]:
+    blocks: list[Block] = []
+    if settings.benchmark.generated_images:
+        blocks.append(
+            "**Generated images.** Everything here was measured on small archives in the published layouts, made from"
+            " photographs. It shows that the pipeline works and learns; no number is comparable with the paper."
+        )
+    if any(row.weights == "random" for row in results.rows):
+        blocks.append(
+            "**Random features.** No ImageNet weights were at hand: the encoder is random, and every number is lower"
+            " than with pretrained features."
+        )
+    return blocks
+
+
+def verdict(settings: Settings, results: Results) -> str:
+    """One sentence: how PRN's measured means compare."""
+    if not results.done:
+        return "Nothing has been run yet."
+    if settings.benchmark.generated_images:
+        return "**Not comparable** with the paper (generated images). " + _against_control(results)
+    return _against_control(results)
+
+
+def _against_control(results: Results) -> str:
+    pairs = []
+    for metric in ("image_auroc", "ap"):
+        values = []
+        for dataset in results.datasets():
+            for category in results.categories(dataset):
+                ours = results.value(dataset, category, "prn", metric).mean
+                control = results.value(dataset, category, "untrained", metric).mean
+                if ours is not None and control is not None:
+                    values.append((ours, control))
+        if values:
+            ours, control = (sum(side) / len(values) for side in zip(*values, strict=True))
+            pairs.append(
+                f"{METRIC_NAMES[metric]} {number(ours)} against {number(control)} of the untrained control"
+                f" (mean of {plural(len(values), 'category', 'categories')})"
+            )
+    return f"PRN reaches {' and '.join(pairs)}." if pairs else "PRN and the untrained control were not both run."
+
+
+def headline(settings: Settings, results: Results) -> Table:
+    """Means per data set: PRN, its control and the other methods, measured beside published."""
+    generated = settings.benchmark.generated_images
+    header = ["Data set", "Method", *(METRIC_NAMES[metric] for metric in METRICS)]
+    if not generated:
+        header += [f"paper {METRIC_NAMES[metric]}" for metric in METRICS]
+    rows = []
+    for dataset in results.datasets():
+        for variant in results.variants(dataset):
+            if is_ablation(variant) or variant in NAIVE:
+                continue
+            cells = [measured(results.mean(dataset, variant, metric), spread=True) for metric in METRICS]
+            row = [f"[{dataset_name(dataset)}]({dataset}.md)", variant_name(variant), *cells]
+            if not generated:
+                row += [_paper(results, dataset, variant, metric) for metric in METRICS]
+            rows.append(row)
+    return Table(header, rows, left=2)
+
+
+def _paper(results: Results, dataset: str, variant: str, metric: str) -> str:
+    value = published_mean(dataset, tuple(results.categories(dataset)), variant, metric)
+    return "-" if value is None else number(value)
+
+
+def _naive(results: Results) -> list[Block]:
+    """Image AUROC of the naive baselines by category, and whether a category's defects are too easy."""
+    names = [name for name in NAIVE if name in results.variants()]
+    if not names:
+        return []
+    variants = ["prn", "untrained", *names]
+    rows, easy = [], []
+    for dataset in results.datasets():
+        for category in results.categories(dataset):
+            cells = {name: results.value(dataset, category, name, "image_auroc") for name in variants}
+            rows.append([f"{dataset_name(dataset)} {category}", *(measured(cells[name]) for name in variants)])
+            if any((cells[name].mean or 0) > TOO_EASY for name in names):
+                easy.append(f"{dataset_name(dataset)} {category}")
+    words = f"Are the defects trivial? Image AUROC of {listing([f'the {NAIVE[name]}' for name in names])} beside PRN: "
+    words += (
+        f"above {TOO_EASY:.0f} on {listing(easy)}: **these defects are too easy.**"
+        if easy
+        else f"none above {TOO_EASY:.0f}."
+    )
+    return [words, Table(["Category", *(variant_name(name) for name in variants)], rows)]
+
+
+def _what(settings: Settings, results: Results, unplanned: int) -> list[str]:
+    seeds = settings.benchmark.seeds
+    sets = [
+        f"{dataset_name(d)} ({plural(len(results.categories(d)), 'category', 'categories')})"
+        for d in results.datasets()
+    ]
+    devices = sorted({row.device for row in results.rows if row.device})
+    commits = sorted({(row.commit[:12], row.tree_clean) for row in results.rows if row.commit}, key=str)
+    lines = [
+        f"preset `{settings.benchmark.preset}`: {listing(sets) or 'no data set'};"
+        f" {plural(len(results.variants()), 'variant')},"
+        f" {plural(len(seeds), 'seed')} ({listing(list(map(str, seeds)))})",
+        f"{len(results.done):,} of {len(results.plan):,} runs done" + (f" on {listing(devices)}" if devices else ""),
+    ]
+    if commits:
+        lines.append("code: " + listing([f"`{c}`" + ("" if clean else " (tree not clean)") for c, clean in commits]))
+    if results.stale:
+        reasons = listing(sorted(set(results.stale.values())))
+        lines.append(f"**{plural(len(results.stale), 'run')} stale and shown as such**: {reasons}")
+    if results.missing:
+        by_variant: dict[str, int] = {}
+        for run in results.missing:
+            by_variant[run.variant] = by_variant.get(run.variant, 0) + 1
+        counts = listing([f"{name} {count}" for name, count in sorted(by_variant.items())][:6])
+        more = " and others" if len(by_variant) > 6 else ""
+        lines.append(f"not run: {plural(len(results.missing), 'run')} ({counts}{more}); see [failures.md](failures.md)")
+    else:
+        lines.append("nothing that the settings ask for is missing")
+    if unplanned:
+        lines.append(f"{plural(unplanned, 'metrics file')} of runs that the settings do not ask for: left out")
+    return lines
+
+
+def _again(settings: Settings) -> str:
+    if settings.benchmark.preset == "demo":
+        return "make demo"
+    return "snakemake --cores 8 all"

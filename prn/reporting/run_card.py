@@ -1,0 +1,147 @@
+"""A run card for each run: what was run, on what, how long it took, what came out; as JSON and short Markdown."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from prn.errors import DataCorrupt
+from prn.reporting.document import Bullets, Code, Heading, Page, Table, markdown, write_text
+from prn.reporting.results import ALL_METRICS, METRICS, Results, Run
+from prn.reporting.wording import METRIC_NAMES, dataset_name, number, seconds_text, variant_name
+
+# An absolute path of two or more parts, not part of an address; a Windows path with its drive.
+_ABSOLUTE = re.compile(r"(?<![\w.:/~-])(?:~|/)[\w.@+~-]*(?:/[\w.@+ ~-]*[\w.@+~-])+/?|\b[A-Za-z]:\\[^\s\"']+")
+
+
+def card_path(run: Run, ending: str) -> str:
+    """Where the run's card lies below `reports/`."""
+    return f"runs/{run.folder}/seed{run.seed}{ending}"
+
+
+def read_card(root: Path, run: Run) -> dict[str, Any] | None:
+    """The training's own card (without machine-bound paths), or None where the run has none.
+
+    Raises `DataCorrupt` when the file is no JSON object.
+    """
+    file = run.file(root, "checkpoints", ".card.json")
+    if not file.is_file():
+        return None
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataCorrupt(f"{file}: not a run card ({error}); run the training again") from error
+    if not isinstance(card, dict):
+        raise DataCorrupt(f"{file}: not a run card; run the training again")
+    return without_paths(card, root)
+
+
+def without_paths(value: Any, root: Path) -> Any:
+    """`value` with the work folder's own path taken away and any other absolute path cut down to its last part."""
+    if isinstance(value, dict):
+        return {without_paths(key, root): without_paths(item, root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_paths(item, root) for item in value]
+    if not isinstance(value, str):
+        return value
+    folder = str(root.resolve())
+    text = value.replace(f"{folder}/", "").replace(folder, ".") if len(folder) > 1 else value
+    return _ABSOLUTE.sub(lambda match: "…/" + re.split(r"[/\\]", match[0].rstrip("/"))[-1], text)
+
+
+def write_run_cards(root: Path, folder: Path, results: Results) -> list[Run]:
+    """Write the card of every run that has a current result; returns those runs."""
+    runs = [run for run in results.plan if run in results.done]
+    for run in runs:
+        card = {**_identity(run), "training": read_card(root, run), "results": _results(results, run)}
+        text = json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        write_text(folder / card_path(run, ".json"), text)
+        write_text(folder / card_path(run, ".md"), markdown(card_page(run, card)))
+    return runs
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    return {"dataset": run.dataset, "category": run.category, "variant": run.variant, "seed": run.seed}
+
+
+def _results(results: Results, run: Run) -> dict[str, Any]:
+    rows = [row for metric in ALL_METRICS for row in results.cell(run.dataset, run.category, run.variant, metric)]
+    rows = [row for row in rows if row.seed == run.seed]
+    first = rows[0]
+    return {
+        "metrics": {row.metric: row.value if row.value is not None else f"{row.state}: {row.reason}" for row in rows},
+        "test_images": {"good": first.n_test_good, "defective": first.n_test_defective},
+        "training_images": {"normal": first.n_train_normal, "seen_anomalies": first.n_seen},
+        "split": first.split,
+        "parameters": first.parameters,
+        "commit": first.commit,
+        "tree_clean": first.tree_clean,
+        "device": first.device,
+        "weights": first.weights,
+        "warnings": [warning for warning in first.warnings.split("; ") if warning],
+    }
+
+
+def card_page(run: Run, card: dict[str, Any]) -> Page:
+    """The card as a page."""
+    found, training = card["results"], card["training"] or {}
+    title = f"{dataset_name(run.dataset)} {run.category}, {variant_name(run.variant)}, seed {run.seed}"
+    page = Page(card_path(run, ".md"), f"Run card: {title}")
+    metrics = found["metrics"]
+    page.add(
+        Table([METRIC_NAMES[name] for name in METRICS], [[_metric(metrics.get(name)) for name in METRICS]], left=0),
+        Bullets(_facts(found, training)),
+    )
+    if training.get("command"):
+        page.add(Heading("Command"), Code(str(training["command"])))
+    for title, name in (("Settings", "settings"), ("Hashes", "hashes"), ("Versions", "versions")):
+        rows = [[f"`{key}`", f"`{value}`"] for key, value in sorted(_flat(training.get(name) or {}).items())]
+        if rows:
+            page.add(Heading(title), Table(["", "value"], rows, left=2))
+    warnings = list(dict.fromkeys([*found["warnings"], *map(str, training.get("warnings") or [])]))
+    page.add(Heading("Warnings"), Bullets(warnings) if warnings else "None.")
+    page.add(f"[The same as JSON](seed{run.seed}.json)")
+    return page
+
+
+def _metric(value: float | str | None) -> str:
+    if value is None:
+        return "n/a"
+    return value if isinstance(value, str) else number(value)
+
+
+def _facts(found: dict[str, Any], training: dict[str, Any]) -> list[str]:
+    images, tested = found["training_images"], found["test_images"]
+    facts = [
+        f"trained on {images['normal']} normal images and {images['seen_anomalies']} seen anomalies;"
+        f" tested on {tested['good']} good and {tested['defective']} defective images",
+        f"commit `{found['commit']}`, tree {'clean' if found['tree_clean'] else 'not clean'}",
+        f"parameters `{found['parameters']}`, split `{found['split']}`",
+        f"device {found['device']}; weights: {found['weights']}",
+    ]
+    if not training:
+        return [*facts, "no training: nothing was fitted, or its card is not kept here"]
+    seconds = training.get("seconds") or {}
+    if isinstance(seconds, dict):
+        times = [f"{stage} {seconds_text(value)}" for stage, value in sorted(seconds.items()) if value is not None]
+    else:
+        times = [seconds_text(seconds)]
+    memory = training.get("peak_memory_mb")
+    return [
+        *facts,
+        f"precision {training.get('precision')}, {training.get('threads')} threads,"
+        f" deterministic algorithms {'on' if training.get('deterministic') else 'off'}",
+        f"{training.get('steps')} steps; wall time: {', '.join(times) or 'not recorded'}",
+        f"peak memory {memory:,.0f} MB" if memory is not None else "peak memory not recorded",
+    ]
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, dict) and item:
+            flat.update(_flat(item, f"{name}."))
+        else:
+            flat[name] = item
+    return flat

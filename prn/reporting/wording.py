@@ -1,0 +1,92 @@
+"""How names and numbers read: display names of data sets, variants and metrics; numbers as the paper prints them."""
+
+from prn.reporting.results import NOT_AVAILABLE, NOT_RUN, OK, STALE, Summary
+
+DATASETS = {"mvtec": "MVTec AD", "dagm": "DAGM 2007", "btad": "BTAD", "ksdd2": "KolektorSDD2", "dtd": "DTD"}
+METRIC_NAMES = {
+    "image_auroc": "Image AUROC",
+    "pixel_auroc": "Pixel AUROC",
+    "pro": "PRO",
+    "ap": "AP",
+    "seconds_per_image": "Seconds an image",
+}
+METRIC_LETTERS = {"image_auroc": "I", "pixel_auroc": "P", "pro": "O", "ap": "A", "seconds_per_image": "T"}
+METHODS = {
+    "kdad": "KDAD",
+    "cflow": "CFLOW",
+    "draem": "DRAEM",
+    "sspcab": "SSPCAB",
+    "cfa": "CFA",
+    "rd4ad": "RD4AD",
+    "patchcore": "PatchCore",
+    "devnet": "DevNet",
+    "dra": "DRA",
+    "prn": "PRN",
+}
+UNTRAINED = "untrained"
+NAIVE = {"mean-image": "distance to the mean image", "colour-threshold": "colour threshold"}
+GENERATED = "Generated images"
+
+
+def dataset_name(dataset: str) -> str:
+    """A data set's name as in the literature; a user's own stays as it is."""
+    return DATASETS.get(dataset, dataset)
+
+
+def variant_name(variant: str) -> str:
+    """A variant as a table shows it: methods of the paper by their names, everything else as in the settings."""
+    return METHODS.get(variant, variant)
+
+
+def is_ablation(variant: str) -> bool:
+    """Whether the variant is PRN with something changed: those stand in `ablations.md`."""
+    return variant.startswith("prn-")
+
+
+def number(value: float, metric: str = "") -> str:
+    """A value as the paper prints it: percent with one decimal (100 without), seconds with three."""
+    if metric == "seconds_per_image":
+        return f"{value:.3f}"
+    text = f"{value:.1f}"
+    return "100" if text == "100.0" else text
+
+
+def measured(summary: Summary, metric: str = "", spread: bool = False) -> str:
+    """A measured value, or `n/a`, `stale` or `not run` in its place; with `spread`, the deviation over seeds.
+
+    A mean that lacks categories says over how many it goes.
+    """
+    if summary.mean is None:
+        return summary.state
+    text = number(summary.mean, metric)
+    if spread and summary.spread is not None:
+        text += f" ± {number(summary.spread, metric)}"
+    if summary.categories < summary.of_categories:
+        text += f" ({summary.categories} of {summary.of_categories})"
+    return text
+
+
+def plural(count: int, word: str, many: str = "") -> str:
+    """`1 category`, `2 categories`."""
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def listing(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration to two or three digits: `0.4 s`, `95 s`, `12 min`, `3.5 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def why_missing(summary: Summary) -> str:
+    """The reason behind an `n/a`, `stale` or `not run`; empty for a number."""
+    return {OK: "", NOT_RUN: "", NOT_AVAILABLE: summary.reason, STALE: summary.reason}[summary.state]

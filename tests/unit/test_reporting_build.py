@@ -1,0 +1,92 @@
+"""The report as a whole: it is made from files alone, the same bytes each time, and every link in it leads somewhere."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from reporting_world import make_settings, make_world
+
+from prn.reporting import build
+from prn.reporting.results import from_csv
+
+LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory):
+    """A finished benchmark of three categories and its report."""
+    root = tmp_path_factory.mktemp("world")
+    settings = make_settings({"mvtec": ["bottle", "carpet"], "dagm": ["Class1"]}, ["prn", "untrained"], [42, 43])
+    make_world(root, settings)
+    build(root, settings)
+    return root, settings
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_rebuilt_report_has_the_same_bytes(world) -> None:
+    root, settings = world
+    before = digests(root / "reports")
+    shutil.rmtree(root / "reports")
+    build(root, settings)
+    assert digests(root / "reports") == before
+    assert len(before) > 20
+
+
+def test_every_link_and_image_exists(world) -> None:
+    reports = world[0] / "reports"
+    for page in reports.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for target in LINK.findall(text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for alt in re.findall(r"!\[([^\]]*)\]", text):
+            assert len(alt) > 20, f"{page.name}: an image without a text for those who cannot see it"
+
+
+def test_every_picture_is_shown_on_a_page(world) -> None:
+    reports = world[0] / "reports"
+    shown = {target for page in reports.glob("*.md") for target in LINK.findall(page.read_text(encoding="utf-8"))}
+    assert {path.relative_to(reports).as_posix() for path in reports.rglob("*.png")} <= shown
+
+
+def test_no_page_names_a_folder_of_this_machine(world) -> None:
+    root = world[0]
+    for page in (root / "reports").rglob("*"):
+        if page.suffix in (".md", ".json", ".csv", ".html"):
+            text = page.read_text(encoding="utf-8")
+            assert str(root) not in text, page
+            assert "/home/" not in text, page
+
+
+def test_nothing_run_is_a_report_that_says_so(tmp_path: Path) -> None:
+    settings = make_settings({"mvtec": ["bottle"]}, ["prn", "untrained"], [42])
+    build(tmp_path, settings)
+    assert "Nothing has been run yet" in (tmp_path / "reports/README.md").read_text(encoding="utf-8")
+    assert "not run" in (tmp_path / "reports/mvtec.md").read_text(encoding="utf-8")
+    assert from_csv((tmp_path / "reports/results.csv").read_text(encoding="utf-8")) == []
+
+
+def test_without_predictions_the_pages_say_which_figure_is_missing(tmp_path: Path) -> None:
+    settings = make_settings({"mvtec": ["bottle"]}, ["prn"], [42])
+    make_world(tmp_path, settings, predictions=False)
+    build(tmp_path, settings)
+    page = (tmp_path / "reports/mvtec.md").read_text(encoding="utf-8")
+    assert "the predictions of prn with seed 42 are not kept here" in page
+    assert "](figures/mvtec/bottle.png)" not in page
+
+
+def test_generated_images_are_never_compared(tmp_path: Path) -> None:
+    settings = make_settings({"btad": ["01"]}, ["prn", "untrained", "mean-image"], [42], generated=True, preset="demo")
+    make_world(tmp_path, settings)
+    build(tmp_path, settings)
+    for name in ("README.md", "btad.md"):
+        title = (tmp_path / "reports" / name).read_text(encoding="utf-8").splitlines()[0]
+        assert "generated images" in title
+    readme = (tmp_path / "reports/README.md").read_text(encoding="utf-8")
+    assert "Not comparable" in readme
+    assert "mean-image" in readme
