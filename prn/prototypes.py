@@ -7,6 +7,7 @@ D = C x H x W, the length of a flattened map.
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -263,7 +264,8 @@ def half_squared_norms(rows_KD: Tensor) -> Tensor:
 
 def nearest_row(feature_BD: Tensor, rows_KD: Tensor, half_norms_K: Tensor) -> Tensor:
     """Index [B] of the row nearest to each flattened map, computed in float32 also under autocast."""
-    with torch.autocast(feature_BD.device.type, enabled=False):
+    kind = feature_BD.device.type
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
         return torch.addmm(half_norms_K, feature_BD.float(), rows_KD.T, alpha=-1).argmin(dim=1)
 
 
