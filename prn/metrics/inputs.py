@@ -7,7 +7,7 @@ import numpy as np
 
 
 def as_numpy(values: Any) -> np.ndarray:
-    """A numpy array of an array, a torch tensor (of any device and float type) or a nested sequence; no copy if possible."""
+    """A numpy array of an array, a torch tensor (any device and float type) or a nested sequence."""
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
         if tensor.is_floating_point() and tensor.element_size() < 4:

@@ -13,14 +13,14 @@ from prn.metrics.regions import DefectPixels, gather_defect_pixels
 Chunks = Callable[[], Iterable[tuple[Any, Any]]]
 
 SORTED_PIXELS = 1 << 23
-# Each sorted block is searched once for every distinct positive score: blocks this many times as long as the list of those
-# scores keep the searches cheaper than the sorting.
+# Each sorted block is searched once for every distinct positive score: with blocks this many times as long as the list
+# of those scores the searches stay cheaper than the sorting.
 SORTED_PIXELS_PER_THRESHOLD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PixelRanking:
-    """What all pixel metrics of a set of images need: the counts at each distinct score of a defect pixel, high to low."""
+    """What all pixel metrics of a set of images need: counts at each distinct score of a defect pixel, high to low."""
 
     thresholds: np.ndarray  # T distinct scores of positive pixels
     starts: np.ndarray  # T, where the run of pixels with this score starts in `region_of`
@@ -38,7 +38,7 @@ class PixelRanking:
     @property
     def defined(self) -> bool:
         """Whether the masks hold both classes, so that the metrics exist."""
-        return len(self.region_of) > 0 and self.steps.negatives > 0
+        return len(self.region_of) > 0 and bool(self.steps.negatives)
 
     def overlap_at(self, regions: np.ndarray | None = None) -> np.ndarray:
         """By how much the summed overlap of the regions (all, or a boolean choice of them) rises at each score."""
@@ -71,10 +71,11 @@ def localization_metrics(score_maps: Any, masks: Any, fpr_limit: float = 0.3) ->
     score_maps: N x H x W (or N x 1 x H x W) numpy array or torch tensor, or a list of H x W arrays of differing sizes;
     finite scores of any scale, higher = more anomalous. masks: the same shapes, boolean or 0/1, 1 = defect.
 
-    Returns `pixel_auroc` and `ap` (equal to scikit-learn's `roc_auc_score` and `average_precision_score` over all pixels)
-    and `pro`: the mean overlap of the masks' 8-connected regions against the false positive rate over all pixels of all
-    images, at every distinct score, integrated up to `fpr_limit` (interpolated there) and divided by it (Bergmann et al.,
-    "Uninformed Students", CVPR 2020). Values are in [0, 1]; all None where the masks do not hold both classes.
+    Returns `pixel_auroc` and `ap` (equal to scikit-learn's `roc_auc_score` and `average_precision_score` over all
+    pixels) and `pro`: the mean overlap of the masks' 8-connected regions against the false positive rate over all
+    pixels of all images, at every distinct score, integrated up to `fpr_limit` (interpolated there) and divided
+    by it (Bergmann et al., "Uninformed Students", CVPR 2020). Values are in [0, 1]; all None where the masks do
+    not hold both classes.
     Raises ValueError for NaN, infinity, masks that are not binary and shapes that do not match.
 
     Memory beyond the arguments: 4 bytes a pixel (8 for float64) for at most 8 million pixels at a time, and about 150
@@ -93,10 +94,11 @@ def rank_pixels(score_maps: Any, masks: Any) -> PixelRanking:
 def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
     """Rank the pixels of images that need not fit in memory; the same result as `rank_pixels` over all of them.
 
-    chunks: a function without arguments that starts a new pass over the same pairs (score maps, masks), each as in
-    `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map that is not
-    finite). Memory: one chunk, about 150 bytes for each positive pixel of the whole set, and 4 bytes (8 for float64
-    scores) for each of the pixels sorted at a time, which are 8 million or, if more, 8 for each distinct positive score.
+    chunks: a function without arguments that starts a new pass over the same pairs (score maps, masks), each as
+    in `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map
+    that is not finite). Memory: one chunk, about 150 bytes for each positive pixel of the whole set, and 4 bytes
+    (8 for float64 scores) for each of the pixels sorted at a time, which are 8 million or, if more, 8 for each
+    distinct positive score.
     """
     pixels = gather_defect_pixels(_started(chunks))
     thresholds, order, starts = distinct_descending(pixels.scores)
@@ -154,7 +156,7 @@ def _count_pixels(chunks: Chunks, pixels: DefectPixels, thresholds: np.ndarray) 
 
 
 def _sorted_blocks(maps: Iterable[np.ndarray], dtype: np.dtype, size: int) -> Iterator[np.ndarray]:
-    """All scores in blocks of at most `size`, each sorted and closed by infinity; the memory of a block is used again."""
+    """All scores in blocks of at most `size`, each sorted and closed by infinity; one memory for all blocks."""
     block = np.empty(size + 1, dtype)
     filled = 0
     for one in maps:

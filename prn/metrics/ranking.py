@@ -1,7 +1,8 @@
 """How many negatives score above each positive: the counts from which AUROC, AP and PRO follow exactly.
 
-Sorting is the cost of these metrics. Only few pixels are positive, so the negatives are never ranked one by one: the bare
-values are sorted, and a binary search for each distinct positive score counts those above it and those tied with it.
+Sorting is the cost of these metrics. Only few pixels are positive, so the negatives are never ranked one by one: the
+bare values are sorted, and a binary search for each distinct positive score counts those above it and those tied with
+it.
 """
 
 from dataclasses import dataclass
@@ -39,8 +40,13 @@ class Steps:
         whole = limit[..., 0] * rise.sum(axis=-1)
         return np.clip((left * rise).sum(axis=-1) / whole, 0.0, 1.0)
 
+    def passed(self, fpr: float) -> int:
+        """How many steps of one curve, from the highest score, keep the false positive rate at or below `fpr`."""
+        allowed = fpr * self.negatives + 1e-9  # rounding must not cost one: 0.29 * 100 lies just below 29
+        return int(np.searchsorted(self.after, allowed, side="right"))
+
     def average_precision(self, counts: np.ndarray) -> float:
-        """Average precision of one curve: the mean precision over the positives (scikit-learn's definition); in [0, 1]."""
+        """Average precision of one curve, in [0, 1]: the mean precision over the positives (as scikit-learn)."""
         found = np.cumsum(counts, dtype=np.float64)
         return float(np.clip(np.dot(counts, found / (found + self.after)) / found[-1], 0.0, 1.0))
 
