@@ -11,7 +11,7 @@ from typing import Any
 
 ARCHIVES = "data/archives"
 TREE = "data/datasets/{dataset}"
-RECEIPT = "data/datasets/{dataset}.json"
+RECEIPT = "data/receipts/{dataset}.json"
 INDEX = "data/index/{dataset}/{category}.csv"
 SPLIT = "data/splits/{dataset}/{category}/seed{seed}.json"
 TENSORS = "data/tensors/{dataset}/{category}/{size}.safetensors"

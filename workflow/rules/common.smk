@@ -63,8 +63,12 @@ def cell_settings(stage):
 
 
 @lru_cache(maxsize=None)
+def resolved(variant):
+    return resolve_variant(SETTINGS, variant)
+
+
 def method_of(variant):
-    return resolve_variant(SETTINGS, variant).method
+    return resolved(variant).method
 
 
 def method_code(stage):
@@ -109,4 +113,4 @@ def tensors_of(dataset, category):
 
 
 def backbone_of(variant):
-    return layout.BACKBONE.format(backbone=resolve_variant(SETTINGS, variant).model.backbone)
+    return layout.BACKBONE.format(backbone=resolved(variant).model.backbone)

@@ -3,6 +3,11 @@
 REPORT_OUTPUTS = [layout.RESULTS, "reports/README.md", *(f"reports/{dataset}.md" for dataset in RUNS)]
 
 
+rule phase_report:
+    input:
+        REPORT_OUTPUTS,
+
+
 rule report:
     input:
         [metrics_of(cell) for cell in CELLS],

@@ -18,7 +18,7 @@ def train_inputs(wildcards):
     prototypes = prototypes_of(wildcards)
     if prototypes:
         files += large(prototypes)
-    if entry.textures and resolve_variant(SETTINGS, wildcards.variant).synthesis.heterologous:
+    if entry.textures and resolved(wildcards.variant).synthesis.heterologous:
         files += large(tensors_of(**layout.TEXTURES))
     return files
 

@@ -1,0 +1,64 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. See README.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+CORES ?= $(shell nproc)
+SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --show-failed-logs
+APT_LINE = sudo apt-get install -y python3 python3-venv git make libgl1 libglib2.0-0
+# The environment is made again when what it is made from has changed.
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
+
+.PHONY: help env demo demo-all test check unit clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(STAMP)  ## create the environment in .venv and install the project
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1)"; echo "On Debian: $(APT_LINE)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "Python's venv module is missing. On Debian: $(APT_LINE)"; exit 1; }
+	@echo "Creating the environment in $(VENV) (about 7 GB with PyTorch; a few minutes the first time)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --constraint constraints.txt --editable '.[workflow,dev]' \
+	  || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[workflow,dev]'
+	@$(VENV)/bin/python -c 'import cv2' \
+	  || { echo "OpenCV cannot load the system libraries it links. On Debian: $(APT_LINE)"; exit 1; }
+	@rm -f $(VENV)/.installed-* && touch $@
+
+runs/demo/archives/SHA256SUMS: $(STAMP) $(wildcard prn/datasets/miniature/*.py)
+	@mkdir -p runs/demo/archives
+	@echo "Building the demo's small archives from photographs of scikit-image"
+	@$(VENV)/bin/prn miniature --out runs/demo/archives
+	@touch $@
+
+demo: $(STAMP) runs/demo/archives/SHA256SUMS  ## run the whole benchmark on small embedded data (minutes on 2 cores)
+	@$(SNAKEMAKE) --profile workflow/profiles/demo all
+	@echo "Read runs/demo/reports/README.md"
+
+demo-all: $(STAMP) runs/demo/archives/SHA256SUMS  ## the demo with every other variant and method, on one category
+	@$(SNAKEMAKE) --profile workflow/profiles/demo --configfile workflow/presets/demo.yaml workflow/presets/demo-all.yaml --directory runs/demo-all all
+	@echo "Read runs/demo-all/reports/README.md"
+
+check: $(STAMP)  ## format, lint, types, spelling, workflow lint
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/codespell
+	@$(VENV)/bin/snakefmt --check --quiet Snakefile workflow
+	@$(VENV)/bin/snakemake --lint 2>&1 | tail -n 3
+
+unit: $(STAMP)  ## the tests that need no real tools
+	@$(VENV)/bin/pytest -n 2 -m "not slow"
+
+test: check  ## checks and the whole test suite
+	@$(VENV)/bin/pytest -n 2 --dist worksteal
+
+clean:  ## remove what the demo made
+	rm -rf runs/demo runs/demo-all
