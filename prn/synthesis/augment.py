@@ -115,12 +115,16 @@ def _whole_between(uniform: float, bounds: Sequence[int]) -> int:
 
 
 def draw_steps(
-    uniforms: np.ndarray, count: int, ranges: AugmentRanges, image: np.ndarray, counts: Callable[[], np.ndarray]
+    uniforms: np.ndarray,
+    count: int,
+    ranges: AugmentRanges,
+    image: Callable[[], np.ndarray],
+    counts: Callable[[], np.ndarray],
 ) -> tuple[tuple[str, ...], tuple[Step, ...]]:
     """`count` different operations in random order with random parameters, adjacent tables merged into one.
 
     uniforms: 14 numbers in [0, 1): seven that order the operations, seven parameters.
-    image: the source, uint8 [H, W, 3]; counts: gives its histogram, called only where an operation needs it.
+    image gives the source, uint8 [H, W, 3], and counts its histogram; called only where an operation needs them.
     Returns the names in the order of application, and the steps for `apply_steps`.
     """
     chosen = np.argsort(uniforms[:7], kind="stable")[:count]
@@ -154,12 +158,12 @@ def _plain_table(name: str, parameter: float, ranges: AugmentRanges) -> np.ndarr
     return 255 - _IDENTITY
 
 
-def _pushed(steps: Sequence[Step], image: np.ndarray, counts: Callable[[], np.ndarray]) -> np.ndarray:
+def _pushed(steps: Sequence[Step], image: Callable[[], np.ndarray], counts: Callable[[], np.ndarray]) -> np.ndarray:
     """Histogram of the image after the steps; a single table moves counts, sharpness needs the pixels."""
     if not steps:
         return counts()
     if len(steps) > 1 or not isinstance(steps[0], Table):
-        return histogram(apply_steps(image, steps))
+        return histogram(apply_steps(image(), steps))
     source, values = counts(), steps[0].values
     moved = np.zeros_like(source)
     for channel in range(3):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from prn.errors import DataMissing, PrnError, SettingsError
-from prn.synthesis.anomalies import Materials, Plan, plan_extended, plan_simulated, render
+from prn.synthesis.anomalies import Plan, plan_extended, plan_simulated
 from prn.synthesis.foreground import ForegroundRule, find_foregrounds
+from prn.synthesis.materials import Materials
+from prn.synthesis.render import render
 
 if TYPE_CHECKING:
     from prn.config import SynthesisSettings
@@ -43,6 +45,7 @@ class Synthesizer:
         seen: np.ndarray,
         seen_masks: np.ndarray,
         textures: Sequence[np.ndarray],
+        *,
         settings: "SynthesisSettings",
         seed: int,
         foreground: ForegroundRule | None = None,
@@ -106,7 +109,10 @@ class Synthesizer:
     def sample(self, kind: Kind, epoch: int, index: int) -> Sample:
         """One synthetic image with its mask and its plan."""
         plan = self.plan(kind, epoch, index)
-        return Sample(*render(self.materials, plan), plan)
+        height, width = self.materials.size
+        image, mask = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
+        render(self.materials, plan, image, mask)
+        return Sample(image, mask, plan)
 
     def batch(self, kind: Kind, epoch: int, indices: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 [B, H, W, 3] and masks uint8 0/1 [B, H, W] of the samples with these indices."""
@@ -115,5 +121,5 @@ class Synthesizer:
         images = np.empty((len(chosen), height, width, 3), np.uint8)
         masks = np.empty((len(chosen), height, width), np.uint8)
         for position, index in enumerate(chosen):
-            images[position], masks[position] = render(self.materials, self.plan(kind, epoch, index))
+            render(self.materials, self.plan(kind, epoch, index), images[position], masks[position])
         return images, masks

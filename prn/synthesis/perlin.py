@@ -2,8 +2,10 @@
 
 On a lattice of gradients (g_y, g_x) the classic noise at a pixel is the fade-weighted sum over its cell's four corners
 of gradient . offset. Weights and offsets separate into rows and columns, so the whole image is
-sqrt(2) * ((O_y g_y) A_x' + (A_y g_x) O_x'), where A holds the fade weights and O = A times the offsets.
-Double precision keeps the threshold's verdict the same whatever the order in which a machine sums.
+sqrt(2) * ((O_y g_y) A_x' + (A_y g_x) O_x'), where A holds the fade weights and O = A times the offsets. Of each row of
+A and O only two entries are not zero: the columns are interpolated once per lattice row, and the rows of a cell follow
+from four of these by one product. Double precision keeps the threshold's verdict the same in whatever order a machine
+sums, and products this small stay on one thread.
 """
 
 import math
@@ -16,34 +18,39 @@ ROTATION_DEGREES = 90.0
 
 
 @lru_cache(maxsize=256)
-def _weights(size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fade weights A and A times the offsets, both [size, scale + 1], of `size` pixels over `scale` lattice cells."""
+def _axis(size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of `size` pixels over `scale` cells: the cell, int [size], its two weights and moments, float64 [size, 4]."""
     position = np.arange(size) * (scale / size)
     cell = np.minimum(position.astype(np.intp), scale - 1)
     offset = position - cell
     fade = offset**3 * (offset * (offset * 6 - 15) + 10)
-    weights = np.zeros((size, scale + 1))
-    rows = np.arange(size)
-    weights[rows, cell] = 1 - fade
-    weights[rows, cell + 1] = fade
-    moments = np.zeros_like(weights)
-    moments[rows, cell] = (1 - fade) * offset
-    moments[rows, cell + 1] = fade * (offset - 1)
-    weights.flags.writeable = moments.flags.writeable = False
-    return weights, moments
+    factors = np.stack((1 - fade, fade, (1 - fade) * offset, fade * (offset - 1)), axis=1)
+    cell.flags.writeable = factors.flags.writeable = False
+    return cell, factors
 
 
 def perlin_noise(
-    angles: np.ndarray, height: int, width: int, rows: slice = slice(None), columns: slice = slice(None)
+    angles: np.ndarray, height: int, width: int, rows: slice | None = None, columns: slice | None = None
 ) -> np.ndarray:
     """Perlin noise from the angles of its lattice gradients (Perlin 1985 with the fade 6t^5 - 15t^4 + 10t^3 of 2002).
 
     angles: radians, [scale_y + 1, scale_x + 1]; the gradient at a lattice point is (y, x) = (sin, cos).
     height, width: pixels of the whole image; rows, columns: the window that is computed (default all of it).
-    Returns float64 [rows, columns], times sqrt(2) as in DRAEM's generator, within about [-1, 1].
+    Returns float64 [rows, columns], times sqrt(2) as in DRAEM's generator, within [-1, 1] up to rounding.
     """
-    weights_y, moments_y = _weights(height, angles.shape[0] - 1)
-    weights_x, moments_x = _weights(width, angles.shape[1] - 1)
-    left = np.concatenate((moments_y[rows] @ np.sin(angles), weights_y[rows] @ np.cos(angles)), axis=1)
-    right = np.concatenate((weights_x[columns], moments_x[columns]), axis=1)
-    return math.sqrt(2) * (left @ right.T)
+    rows, columns = rows or slice(0, height), columns or slice(0, width)
+    cell_y, factors_y = _axis(height, angles.shape[0] - 1)
+    cell_x, factors_x = _axis(width, angles.shape[1] - 1)
+    left, near, far, near_moment, far_moment = cell_x[columns], *factors_x[columns].T
+    sine, cosine = math.sqrt(2) * np.sin(angles), math.sqrt(2) * np.cos(angles)
+    # Per lattice row: the part that the rows' moments multiply, and the part that their weights multiply.
+    for_moments = sine[:, left] * near + sine[:, left + 1] * far
+    for_weights = cosine[:, left] * near_moment + cosine[:, left + 1] * far_moment
+    interpolated = np.stack((for_weights[:-1], for_weights[1:], for_moments[:-1], for_moments[1:]), axis=1)
+    cells = cell_y[rows]
+    noise = np.empty((len(cells), len(left)))
+    first, last = int(cells[0]), int(cells[-1])
+    starts = np.searchsorted(cells, np.arange(first, last + 2)).tolist()
+    for cell, start, stop in zip(range(first, last + 1), starts[:-1], starts[1:], strict=True):
+        np.matmul(factors_y[rows][start:stop], interpolated[cell], out=noise[start:stop])
+    return noise

@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from prn.artifacts import atomic_write
-from prn.synthesis.anomalies import OPACITY_UNITS, Materials, Plan, anomaly_colours
+from prn.synthesis.anomalies import OPACITY_UNITS, Plan
 from prn.synthesis.batch import KINDS, Kind, Sample, Synthesizer
+from prn.synthesis.materials import Materials
 from prn.synthesis.perlin import perlin_noise
+from prn.synthesis.render import anomaly_colours
 from prn.synthesis.spatial import Box, warp_mask
 
 COLUMNS = ("normal", "source", "region or noise", "target area", "mask", "result")

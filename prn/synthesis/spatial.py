@@ -51,76 +51,98 @@ def bounding_box(mask: np.ndarray) -> Box:
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """A spatial transform: `name`, its forward matrix (2x3, float) and the inverse in 2^-16 pixel (six whole numbers).
+    """A spatial transform: `name` and its inverse in 2^-16 pixel.
 
     inverse = (xx, xy, x0, yx, yy, y0): source x = xx * x + xy * y + x0, source y = yx * x + yy * y + y0.
     """
 
     name: str
-    forward: np.ndarray
     inverse: tuple[int, int, int, int, int, int]
 
+    def source_box(self, box: Box) -> Box:
+        """A box of the source that holds every position which the pixels of `box` read, one pixel to spare."""
+        xx, xy, x0, yx, yy, y0 = self.inverse
+        corners = [(x, y) for x in (box.left, box.right - 1) for y in (box.top, box.bottom - 1)]
+        xs = [(xx * x + xy * y + x0) >> FRACTION_BITS for x, y in corners]
+        ys = [(yx * x + yy * y + y0) >> FRACTION_BITS for x, y in corners]
+        return Box(min(ys) - 1, min(xs) - 1, max(ys) + 3, max(xs) + 3)
 
-def _affine(name: str, linear: np.ndarray, shift: np.ndarray, height: int, width: int) -> Affine:
-    """The transform p -> linear (p - centre) + centre + shift, about the image's centre."""
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    back = np.linalg.inv(linear)
-    forward = np.column_stack((linear, centre + shift - linear @ centre))
-    inverse = np.column_stack((back, centre - back @ (centre + shift)))
-    fixed = np.rint(inverse * (1 << FRACTION_BITS)).astype(np.int64).ravel()
-    return Affine(name, forward, tuple(int(value) for value in fixed))  # type: ignore[arg-type]
+    def landing_box(self, region: Box) -> Box:
+        """A box that holds the transformed region, one pixel to spare."""
+        xx, xy, x0, yx, yy, y0 = self.inverse
+        determinant = xx * yy - xy * yx
+        corners = [
+            ((x << FRACTION_BITS) - x0, (y << FRACTION_BITS) - y0)
+            for x in (region.left - 1, region.right)
+            for y in (region.top - 1, region.bottom)
+        ]
+        xs = [(yy * x - xy * y) // determinant for x, y in corners]
+        ys = [(xx * y - yx * x) // determinant for x, y in corners]
+        return Box(min(ys), min(xs), max(ys) + 2, max(xs) + 2)
+
+    def anchored(self, source: tuple[int, int], target: tuple[int, int]) -> "Affine":
+        """The same turn or shear, shifted so that the source pixel (y, x) lands exactly on the target pixel (y, x)."""
+        xx, xy, _, yx, yy, _ = self.inverse
+        x0 = (source[1] << FRACTION_BITS) - xx * target[1] - xy * target[0]
+        y0 = (source[0] << FRACTION_BITS) - yx * target[1] - yy * target[0]
+        return Affine(self.name, (xx, xy, x0, yx, yy, y0))
+
+    def from_crop(self, crop: Box) -> "Affine":
+        """The same transform for a source that is cut to `crop`."""
+        xx, xy, x0, yx, yy, y0 = self.inverse
+        return Affine(self.name, (xx, xy, x0 - (crop.left << FRACTION_BITS), yx, yy, y0 - (crop.top << FRACTION_BITS)))
+
+
+def affine_about_centre(
+    name: str, linear: tuple[float, float, float, float], move: tuple[int, int], height: int, width: int
+) -> Affine:
+    """The transform p -> linear (p - centre) + centre + move of points p = (x, y) about the image's centre.
+
+    linear: the matrix row by row, [[a, b], [c, d]]; move: pixels to the right and down.
+    """
+    a, b, c, d = linear
+    determinant = a * d - b * c
+    xx, xy, yx, yy = d / determinant, -b / determinant, -c / determinant, a / determinant
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    x0 = centre_x - xx * (centre_x + move[0]) - xy * (centre_y + move[1])
+    y0 = centre_y - yx * (centre_x + move[0]) - yy * (centre_y + move[1])
+    unit = 1 << FRACTION_BITS
+    return Affine(name, tuple(round(value * unit) for value in (xx, xy, x0, yx, yy, y0)))  # type: ignore[arg-type]
 
 
 def rotation(degrees: float, height: int, width: int) -> Affine:
     """Rotation about the image's centre."""
-    angle = math.radians(degrees)
-    linear = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    return _affine("rotate", linear, np.zeros(2), height, width)
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return affine_about_centre("rotate", (cosine, -sine, sine, cosine), (0, 0), height, width)
 
 
-def anchored(affine: Affine, source: tuple[int, int], target: tuple[int, int]) -> Affine:
-    """The same turn or shear, shifted so that the source pixel (y, x) lands exactly on the target pixel (y, x)."""
-    xx, xy, _, yx, yy, _ = affine.inverse
-    x0 = (source[1] << FRACTION_BITS) - xx * target[1] - xy * target[0]
-    y0 = (source[0] << FRACTION_BITS) - yx * target[1] - yy * target[0]
-    linear = affine.forward[:, :2]
-    move = np.array([target[1], target[0]]) - linear @ np.array([source[1], source[0]])
-    return Affine(affine.name, np.column_stack((linear, move)), (xx, xy, x0, yx, yy, y0))
+@dataclass(frozen=True, slots=True)
+class SpatialRanges:
+    """Aug_2: 'one' of rotate, shear, shift or 'all' in this order; degrees, and the shift as a share of the side."""
+
+    spatial: str
+    rotate_degrees: float
+    shear_degrees: float
+    shift: float
 
 
-def draw_transform(
-    uniforms: np.ndarray,
-    spatial: str,
-    rotate_degrees: float,
-    shear_degrees: float,
-    shift: float,
-    height: int,
-    width: int,
-) -> Affine:
-    """One of the three transforms (`spatial` = 'one') or all of them in the order of the paper ('all').
+def draw_transform(uniforms: np.ndarray, ranges: SpatialRanges, height: int, width: int) -> Affine:
+    """Rotation within +-rotate_degrees, shear along x from 0 to shear_degrees, shift within +-shift of the side.
 
     uniforms: five numbers in [0, 1): choice, angle, shear, shift to the right, shift down.
-    Rotation within +-rotate_degrees, shear from 0 to shear_degrees, shift within +-shift of the side.
     """
-    choice = len(TRANSFORMS) if spatial == "all" else int(uniforms[0] * 3)
-    linear, move = np.eye(2), np.zeros(2)
-    if choice in (0, 3):
-        angle = math.radians((2 * uniforms[1] - 1) * rotate_degrees)
-        linear = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    if choice in (1, 3):
-        linear = np.array([[1.0, math.tan(math.radians(uniforms[2] * shear_degrees))], [0.0, 1.0]]) @ linear
-    if choice in (2, 3):
-        move = np.rint((2 * uniforms[3:5] - 1) * shift * np.array([width, height]))
-    return _affine("all" if choice == 3 else TRANSFORMS[choice], linear, move, height, width)
-
-
-def landing_box(affine: Affine, region: Box) -> Box:
-    """A box that surely holds the transformed region (one pixel to spare)."""
-    xs, ys = (region.left, region.right - 1), (region.top, region.bottom - 1)
-    corners = np.array([[x, y, 1.0] for x in xs for y in ys])
-    low = np.floor((corners @ affine.forward.T).min(axis=0)).astype(int) - 1
-    high = np.ceil((corners @ affine.forward.T).max(axis=0)).astype(int) + 2
-    return Box(int(low[1]), int(low[0]), int(high[1]), int(high[0]))
+    choice, turn, slant, right, down = uniforms.tolist()
+    name = "all" if ranges.spatial == "all" else TRANSFORMS[int(choice * 3)]
+    cosine, sine, shear, move = 1.0, 0.0, 0.0, (0, 0)
+    if name in ("rotate", "all"):
+        angle = math.radians((2 * turn - 1) * ranges.rotate_degrees)
+        cosine, sine = math.cos(angle), math.sin(angle)
+    if name in ("shear", "all"):
+        shear = math.tan(math.radians(slant * ranges.shear_degrees))
+    if name in ("shift", "all"):
+        move = (round((2 * right - 1) * ranges.shift * width), round((2 * down - 1) * ranges.shift * height))
+    linear = (cosine + shear * sine, shear * cosine - sine, sine, cosine)
+    return affine_about_centre(name, linear, move, height, width)
 
 
 def _positions(affine: Affine, box: Box) -> tuple[np.ndarray, np.ndarray]:
@@ -131,12 +153,20 @@ def _positions(affine: Affine, box: Box) -> tuple[np.ndarray, np.ndarray]:
     return xx * columns + (xy * rows + x0), yx * columns + (yy * rows + y0)
 
 
+def _paired(xs: np.ndarray, ys: np.ndarray, drop: int) -> np.ndarray:
+    """The positions without their last `drop` bits as OpenCV's int16 map [h, w, 2]."""
+    pairs = np.empty((*xs.shape, 2), np.int16)
+    np.right_shift(xs, drop, out=pairs[..., 0], casting="unsafe")
+    np.right_shift(ys, drop, out=pairs[..., 1], casting="unsafe")
+    return pairs
+
+
 def warp_mask(mask: np.ndarray, affine: Affine, box: Box, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
     """The transformed mask (uint8 [H, W]) inside the box by nearest neighbour; outside the source 0 by default."""
     xs, ys = _positions(affine, box)
     half = 1 << (FRACTION_BITS - 1)
-    where = np.stack(((xs + half) >> FRACTION_BITS, (ys + half) >> FRACTION_BITS), axis=-1).astype(np.int16)
     unused = np.empty(0, np.uint16)
+    where = _paired(xs + half, ys + half, FRACTION_BITS)
     return cv2.remap(mask, where, unused, cv2.INTER_NEAREST, borderMode=border)
 
 
@@ -145,9 +175,8 @@ def warp_image(image: np.ndarray, affine: Affine, box: Box) -> np.ndarray:
     xs, ys = _positions(affine, box)
     half, drop = 1 << (FRACTION_BITS - 6), FRACTION_BITS - 5
     xs, ys = (xs + half) >> drop, (ys + half) >> drop
-    where = np.stack((xs >> 5, ys >> 5), axis=-1).astype(np.int16)
     fraction = ((ys & 31) * 32 + (xs & 31)).astype(np.uint16)
-    return cv2.remap(image, where, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(image, _paired(xs, ys, 5), fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def draw_cells(uniforms: np.ndarray, grid: int, shuffle: str) -> np.ndarray:
@@ -172,19 +201,25 @@ def rearrange(image: np.ndarray, cells: np.ndarray, box: Box) -> np.ndarray:
     Where the side is no multiple of the grid, cells differ by one pixel and the last row or column is repeated.
     """
     grid = len(cells)
-    tops, lefts = cell_edges(image.shape[0], grid), cell_edges(image.shape[1], grid)
+    tops, lefts = cell_edges(image.shape[0], grid).tolist(), cell_edges(image.shape[1], grid).tolist()
     result = np.empty((box.bottom - box.top, box.right - box.left, 3), np.uint8)
     for row in range(grid):
         for column in range(grid):
-            cell = Box(int(tops[row]), int(lefts[column]), int(tops[row + 1]), int(lefts[column + 1])).within(box)
+            cell = Box(tops[row], lefts[column], tops[row + 1], lefts[column + 1]).within(box)
             if cell.empty:
                 continue
             from_row, from_column = divmod(int(cells[row, column]), grid)
-            ys = np.minimum(np.arange(cell.top, cell.bottom) - tops[row] + tops[from_row], tops[from_row + 1] - 1)
-            xs = np.minimum(
-                np.arange(cell.left, cell.right) - lefts[column] + lefts[from_column], lefts[from_column + 1] - 1
-            )
+            ys = _cell_rows(cell.top, cell.bottom, tops, row, from_row)
+            xs = _cell_rows(cell.left, cell.right, lefts, column, from_column)
             target_rows = slice(cell.top - box.top, cell.bottom - box.top)
             target_columns = slice(cell.left - box.left, cell.right - box.left)
-            result[target_rows, target_columns] = image[np.ix_(ys, xs)]
+            result[target_rows, target_columns] = image[ys][:, xs]
     return result
+
+
+def _cell_rows(start: int, stop: int, edges: list[int], cell: int, source: int) -> slice | np.ndarray:
+    """Which rows (or columns) of the source cell fill start..stop of a cell; the last one repeats in a larger cell."""
+    moved = edges[source] - edges[cell]
+    if stop + moved <= edges[source + 1]:
+        return slice(start + moved, stop + moved)
+    return np.minimum(np.arange(start, stop) + moved, edges[source + 1] - 1)
