@@ -9,11 +9,11 @@ from prn.datasets.images import texture_files
 from prn.datasets.layout import Entry, shown
 from prn.errors import DataMissing
 
-CATEGORY = "dtd"
+CATEGORY = "textures"
 
 
 def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
-    """Every texture as a training image without defect whose type is its class (category `dtd`), or one class's own.
+    """Every texture as a normal training image whose type is its class (category `textures`), or those of one class.
 
     The 47 classes of 120 images are held against the registry when the index is built. Error: DataMissing.
     """

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prn.artifacts import atomic_write
-from prn.errors import DataCorrupt, DataMissing, PrnError
+from prn.datasets.capacity import check_memory
+from prn.errors import DataCorrupt, DataMissing
 
 if TYPE_CHECKING:
     from prn.datasets.index import IndexRow
@@ -28,6 +29,11 @@ TEXTURE_FORMAT = "prn-textures-1"
 
 # The end marks without which a decoder of an older OpenCV fills the rest of the picture with grey and says nothing.
 _END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -217,7 +223,7 @@ def build_tensors(
             mask = mask_from_bytes(_indexed(folder / row.mask, row.mask_sha256), folder / row.mask)
             masks[i], lost[i] = resize_mask(mask, size)
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         list(pool.map(fill, range(count)))
     has_mask = np.array([row.label == 0 or bool(row.mask) for row in rows], dtype=bool)
     return CategoryTensors(images, masks, [row.path for row in rows], has_mask, lost, source_digest(rows, size))
@@ -263,7 +269,7 @@ def texture_tensors(root: str | os.PathLike[str], size: int, workers: int | None
     def fill(i: int) -> None:
         textures[i] = resize_image(read_image(files[i]), size)
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         list(pool.map(fill, range(len(files))))
     return textures
 
@@ -300,22 +306,3 @@ def _load(path: str | os.PathLike[str], expected: str) -> tuple[dict[str, NDArra
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise DataCorrupt(f"{path}: damaged ({error}); delete it and run again") from error
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that can be had without swapping; None where the system does not say."""
-    try:
-        with Path("/proc/meminfo").open() as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
-
-
-def check_memory(needed: int, what: str) -> None:
-    """PrnError before any work where `needed` bytes are more than the memory that is free."""
-    free = available_memory()
-    if free is not None and needed > free:
-        raise PrnError(
-            f"{what} need {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free; "
-            "lower the working size or free memory"
-        )

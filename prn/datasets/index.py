@@ -15,8 +15,10 @@ import cv2
 
 from prn.artifacts import atomic_write
 from prn.datasets import btad, dagm, dtd, folder, ksdd2, mvtec
-from prn.datasets.images import decode, mask_from_bytes, read_bytes
+from prn.datasets.extract import origin
+from prn.datasets.images import cores, decode, mask_from_bytes, read_bytes
 from prn.datasets.layout import SHOWN, Entry, shown
+from prn.datasets.registry import check_counts
 from prn.errors import DataCorrupt, DataMissing, PrnError
 
 LAYOUTS: dict[str, Callable[[Path, str, bool], list[Entry]]] = {
@@ -61,19 +63,23 @@ def build_index(
     dataset: str,
     root: str | os.PathLike[str],
     category: str,
-    complete: bool = False,
+    complete: bool | None = None,
     workers: int | None = None,
 ) -> list[IndexRow]:
     """The rows of one category, sorted by path, from the tree at `root` (for a custom set a folder or a CSV file).
 
-    complete: the tree comes from a published archive, so every defect must have a mask and every mask an image; else a
-    defect may stand without a mask (mask ''). `workers` threads (default: one a core).
+    complete: the tree comes from an archive, so every defect must have a mask and every mask an image (None: as
+    the tree's own record says); else, in a user's folder, a defect may stand without a mask (mask ''). The counts of a
+    tree from a published archive must be the published ones. `workers` threads (default: one a core).
     Errors: DataMissing (no such tree, category or file), DataCorrupt (a file does not decode, a mask is not of its
     image's size, the layout contradicts itself); up to ten faults in one message, each naming its file.
     """
     folder_or_csv = Path(root)
-    entries = layout_of(dataset)(folder_or_csv, category, complete)
-    base = folder_or_csv.parent if folder_or_csv.is_file() else folder_or_csv
+    is_csv = folder_or_csv.is_file()
+    record = None if is_csv else origin(folder_or_csv)
+    list_images = folder.list_images if is_csv else layout_of(dataset)
+    entries = list_images(folder_or_csv, category, record is not None if complete is None else complete)
+    base = folder_or_csv.parent if is_csv else folder_or_csv
 
     def describe(entry: Entry) -> IndexRow | PrnError:
         try:
@@ -81,14 +87,31 @@ def build_index(
         except PrnError as error:
             return error
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         results = list(pool.map(describe, entries))
     faults = [result for result in results if isinstance(result, PrnError)]
     if faults:
         kind = DataCorrupt if any(isinstance(fault, DataCorrupt) for fault in faults) else DataMissing
         more = f"\n... and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise kind("\n".join(str(fault) for fault in faults[:SHOWN]) + more)
-    return sorted((result for result in results if isinstance(result, IndexRow)), key=lambda row: row.path)
+    rows = sorted((result for result in results if isinstance(result, IndexRow)), key=lambda row: row.path)
+    if record is not None and record.get("published"):
+        _check_published(dataset, category, rows, folder_or_csv)
+    return rows
+
+
+def _check_published(dataset: str, category: str, rows: Sequence[IndexRow], root: Path) -> None:
+    """DataCorrupt where the counts are not those of the registry."""
+    test = [row.label for row in rows if row.split == "test"]
+    counts = {
+        "train": len(rows) - len(test),
+        "test": len(test),
+        "good": len(test) - sum(test),
+        "defective": sum(test),
+        "all_defective": sum(row.label for row in rows),
+    }
+    if wrong := check_counts(dataset, category, counts):
+        raise DataCorrupt(f"{root}: {category}: {'; '.join(wrong)}. Delete the folder and run again")
 
 
 def _describe(base: Path, entry: Entry) -> IndexRow:

@@ -3,12 +3,93 @@
 from pathlib import Path
 from typing import Any
 
+from prn.artifacts import sha256_file
+from prn.datasets import registry
+from prn.datasets.download import fetch, is_address, local_path
+from prn.datasets.extract import extract, origin
+from prn.datasets.registry import DataSet
+from prn.errors import DataMissing, SettingsError
 
-def obtain(dataset: str, source: str | None, archives: Path, tree: Path) -> dict[str, Any]:
-    """The receipt of a data set: {"root": folder or CSV, "complete": from a published archive, "archives": {name: sha256}}.
+# The folder that an archive (or a user's copy of its tree) may put around the layout.
+_AROUND = {
+    "mvtec": "mvtec_anomaly_detection",
+    "dagm": "DAGM2007",
+    "btad": "BTech_Dataset_transformed",
+    "ksdd2": "KolektorSDD2",
+    "dtd": "dtd",
+}
 
-    `source` is an extracted folder, a CSV, a folder or address of archives, or None for the registry's addresses.
+
+def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progress: bool = True) -> dict[str, Any]:
+    """Make a data set's tree available; returns its receipt.
+
+    source: None (the registry's addresses), an address, an archive or a folder of archives (see `fetch`; they are
+    unpacked into `tree`), or a folder with the extracted data set, or for a set of one's own a folder or a CSV (nothing
+    is downloaded or unpacked). `archives`: where downloads are kept.
+    The receipt: root (the folder or CSV that the index is built on), complete (it came from archives), published (and
+    those are the registry's), archives (name -> sha256), title, licence, citation, home, note ('' for a user's own).
+
+    Errors: those of `fetch` and `extract`; DataMissing where a path is not there, SettingsError for a set that is
+    neither published nor a folder.
     """
-    if source is not None and "://" not in source and Path(source).exists():
-        return {"root": Path(source).as_posix(), "complete": False, "archives": {}}
-    raise NotImplementedError
+    known = dataset in registry.dataset_names()
+    path = None if source is None else local_path(source)
+    if source is not None and path is not None and not is_address(source) and _is_tree(dataset, path, known):
+        return _receipt(dataset, path if path.is_file() else tree_root(dataset, path), {}, published=False)
+    if not known:
+        raise SettingsError(f"{source!r} as the source of {dataset!r}: a data set of your own is a folder or a CSV")
+    facts = registry.find(dataset)
+    reserve = 0 if origin(tree) else facts.unpacked_bytes if source is None else 0
+    files = fetch(dataset, archives, source, progress, reserve=reserve)
+    hashes = {file.name: sha256_file(file) for file in files}
+    extract(
+        files,
+        tree,
+        tops={archive.name: archive.top for archive in facts.archives},
+        facts={"dataset": dataset, "published": _published(facts, hashes, source)},
+        unpacked=facts.unpacked_bytes if source is None else 0,
+    )
+    record = origin(tree) or {}
+    return _receipt(dataset, tree_root(dataset, tree), hashes, published=bool(record.get("published")))
+
+
+def tree_root(dataset: str, folder: Path) -> Path:
+    """The folder that the paths of an index start from: `folder`, or the one that an archive puts around the layout.
+
+    DataMissing where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataMissing(f"{folder}: no such folder; expected the tree of {dataset}")
+    around = _AROUND.get(dataset)
+    return folder / around if around and (folder / around).is_dir() else folder
+
+
+def _is_tree(dataset: str, path: Path, known: bool) -> bool:
+    """Whether a user's path is data as it is (a folder of images, a CSV), not an archive or a folder of archives."""
+    if not path.exists():
+        expected = f"an archive or the extracted folder of {dataset}" if known else "a folder of images or a CSV"
+        raise DataMissing(f"{path}: no such file or folder, though the settings name it; expected {expected}")
+    if path.is_file():
+        return not known or path.suffix.lower() == ".csv"
+    return not known or not any((path / archive.name).is_file() for archive in registry.find(dataset).archives)
+
+
+def _published(facts: DataSet, hashes: dict[str, str], source: str | None) -> bool:
+    """Whether these archives are all of the registry's own: by hash, or by address where no hash is published."""
+    wanted = {archive.name: archive.sha256 for archive in facts.archives}
+    return hashes.keys() == wanted.keys() and all(
+        digest == wanted[name] or (wanted[name] is None and source is None) for name, digest in hashes.items()
+    )
+
+
+def _receipt(dataset: str, root: Path, hashes: dict[str, str], published: bool) -> dict[str, Any]:
+    """Where the data are and what is known about them."""
+    facts = registry.find(dataset) if dataset in registry.dataset_names() else None
+    return {
+        "dataset": dataset,
+        "root": root.as_posix(),
+        "complete": bool(hashes),
+        "published": published,
+        "archives": hashes,
+        **{key: getattr(facts, key, "") for key in ("title", "licence", "citation", "home", "note")},
+    }
