@@ -43,7 +43,8 @@ def draw_network(
     axes.text(
         6.9,
         -0.3,
-        f"{settings.backbone}, input {size[0]} x {size[1]}, K = {prototypes}: {_millions(whole.trainable)} trained and "
+        f"{settings.backbone}, input {size[0]} x {size[1]}"
+        f"{f', K = {prototypes}' if settings.prototypes else ''}: {_millions(whole.trainable)} trained and "
         f"{_millions(whole.fixed)} fixed values, {whole.gmac:.1f} GMAC an image",
         ha="center",
         fontsize=9,
