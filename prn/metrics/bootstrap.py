@@ -71,9 +71,10 @@ def localization_intervals(
 ) -> dict[str, Interval | None]:
     """Bootstrap confidence intervals of `pixel_auroc`, `ap` and `pro`; arguments as in `localization_metrics`.
 
-    ranking: the result of `rank_pixels` for the same images, where it is at hand. The intervals' `value` is exact; the
-    replicates follow curves held at 512 scores (exact for maps with fewer distinct scores on defects). Values are None
-    with fewer than two images with a defect, or without both classes. The same seed gives the same intervals.
+    ranking: the result of `rank_pixels` for the same images, where it is at hand. The intervals' `value` is
+    exact; the replicates follow curves held at 512 scores: exact for maps with fewer distinct scores on defects,
+    else within 0.001. Values are None with fewer than two images with a defect, or without both classes. The same
+    seed gives the same intervals.
     """
     pair = score_maps_and_masks(score_maps, masks)
     return localization_intervals_in_chunks(

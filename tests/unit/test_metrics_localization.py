@@ -1,71 +1,289 @@
 """Pixel metrics against scikit-learn, a brute-force PRO and hand-computed cases; their invariances as properties."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from scipy import ndimage
+from metrics_reference import brute_force_pro, flat, realistic_images, scored_images
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from prn.metrics import image_auroc, localization_metrics
+from prn.metrics import localization, localization_metrics, rank_pixels, rank_pixels_in_chunks, resize_score_map
 
-EIGHT_CONNECTED = np.ones((3, 3))
-
-
-def brute_force_pro(maps: list[np.ndarray], masks: list[np.ndarray], fpr_limit: float) -> float:
-    """PRO word for word: each distinct score as a threshold, each region's overlap, trapezoids up to the limit."""
-    fprs, pros = [0.0], [0.0]
-    negatives = sum(int((~mask).sum()) for mask in masks)
-    labelled = [ndimage.label(mask, EIGHT_CONNECTED) for mask in masks]
-    for threshold in np.unique(np.concatenate([one.ravel() for one in maps]))[::-1]:
-        false_positives, overlaps = 0, []
-        for one, mask, (labels, count) in zip(maps, masks, labelled, strict=True):
-            predicted = one >= threshold
-            false_positives += int((predicted & ~mask).sum())
-            overlaps += [predicted[labels == region].mean() for region in range(1, count + 1)]
-        fprs.append(false_positives / negatives)
-        pros.append(float(np.mean(overlaps)))
-    area = 0.0
-    for x0, x1, y0, y1 in zip(fprs[:-1], fprs[1:], pros[:-1], pros[1:], strict=True):
-        if x0 < fpr_limit and x1 > x0:
-            end = min(x1, fpr_limit)
-            y_end = y0 + (y1 - y0) * (end - x0) / (x1 - x0)
-            area += (end - x0) * (y0 + y_end) / 2
-    return area / fpr_limit
+NOTHING = {"pixel_auroc": None, "ap": None, "pro": None}
 
 
-@st.composite
-def scored_images(draw) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """One to four small images of differing sizes, few or many distinct scores, masks with both classes over all of them."""
-    count = draw(st.integers(1, 4))
-    shapes = [(draw(st.integers(2, 7)), draw(st.integers(2, 7))) for _ in range(count)]
-    levels = draw(st.sampled_from([2, 5, 1000]))
-    maps = [draw(hnp.arrays(np.int64, shape, elements=st.integers(0, levels))) / levels for shape in shapes]
-    masks = [draw(hnp.arrays(bool, shape)) for shape in shapes]
-    masks[0][0, 0], masks[0][1, 1] = True, False
-    return maps, masks
+def assert_same(found: dict, expected: dict, tolerance: float = 1e-12) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=tolerance), name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(scored_images(), st.sampled_from([0.05, 0.3, 1.0]))
 def test_equals_independent_values(images, fpr_limit):
     maps, masks = images
     found = localization_metrics(maps, masks, fpr_limit)
-    scores = np.concatenate([one.ravel() for one in maps])
-    truth = np.concatenate([mask.ravel() for mask in masks])
-    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
-    assert found["ap"] == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
+    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(flat(masks), flat(maps)), abs=1e-12)
+    assert found["ap"] == pytest.approx(average_precision_score(flat(masks), flat(maps)), abs=1e-12)
     assert found["pro"] == pytest.approx(brute_force_pro(maps, masks, fpr_limit), abs=1e-9)
-    assert all(0 <= value <= 1 for value in found.values())
+    assert all(type(value) is float and 0 <= value <= 1 for value in found.values())
 
 
-@settings(max_examples=100, deadline=None)
-@given(hnp.arrays(np.float32, st.integers(2, 40), elements=st.integers(-4, 4).map(float)), st.randoms())
-def test_image_auroc_equals_scikit_learn(scores, random):
-    labels = np.array([random.random() < 0.5 for _ in scores])
-    if labels.all() or not labels.any():
-        assert image_auroc(scores, labels) is None
-    else:
-        assert image_auroc(torch.tensor(scores), labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+@pytest.mark.parametrize("sigmoid", [0.0, 30.0], ids=["smooth", "saturated"])
+def test_equals_scikit_learn_on_realistic_maps(sigmoid):
+    maps, masks = realistic_images(8, 96, sigmoid=sigmoid)
+    found = localization_metrics(maps, masks)
+    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-12)
+    assert found["ap"] == pytest.approx(average_precision_score(masks.ravel(), maps.ravel()), abs=1e-12)
+
+
+def test_pro_equals_brute_force_on_realistic_maps():
+    maps, masks = realistic_images(4, 48, seed=1)
+    maps = np.round(maps, 1)
+    assert localization_metrics(maps, masks)["pro"] == pytest.approx(brute_force_pro(maps, masks, 0.3), abs=1e-9)
+
+
+def test_hand_computed_case():
+    # 5 negatives, regions of 1 and 2 pixels. From high to low: region A (PRO 1/2), a negative (FPR 0.2),
+    # half of region B tied with a negative (PRO 3/4, FPR 0.4), three negatives, the other half of B.
+    scores = np.array([[[9, 8, 7, 7], [3, 3, 3, 1]]], np.float32)
+    masks = np.array([[[1, 0, 0, 1], [0, 0, 0, 1]]], np.uint8)
+    found = localization_metrics(scores, masks, fpr_limit=0.3)
+    assert found["pro"] == pytest.approx((0.2 * 0.5 + 0.1 * (0.5 + 0.625) / 2) / 0.3, abs=1e-12)
+    # Pairs won by the three positives: 5, then 3 and a half of a tie, then 0, of 15.
+    assert found["pixel_auroc"] == pytest.approx((5 + 3.5 + 0) / 15, abs=1e-12)
+    assert found["ap"] == pytest.approx((1 / 1 + 2 / 4 + 3 / 8) / 3, abs=1e-12)
+
+
+def test_diagonal_neighbours_are_one_region():
+    # A region of two pixels that touch at a corner, half of it found, and one of one pixel, found: mean overlap 3/4.
+    # Counted as three regions of one pixel it would be 2/3.
+    mask = np.zeros((1, 4, 4), bool)
+    mask[0, 0, 0] = mask[0, 1, 1] = mask[0, 3, 3] = True
+    scores = np.zeros((1, 4, 4))
+    scores[0, 0, 0] = scores[0, 3, 3] = 1
+    # All other pixels tie: the curve goes straight from (0, 3/4) to (1, 1).
+    assert localization_metrics(scores, mask, fpr_limit=0.2)["pro"] == pytest.approx(0.75 + 0.25 * 0.1, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored_images(), st.sampled_from(["rank", "cube", "scale", "exp"]))
+def test_unchanged_under_increasing_transforms(images, transform):
+    maps, masks = images
+    values, ranks = np.unique(flat(maps), return_inverse=True)
+    changed = {
+        "rank": (np.arange(len(values)) - 7) * 1e-30,
+        "cube": (values - 0.3) ** 3,
+        "scale": values * 1e200,
+        "exp": np.exp(20 * values),
+    }[transform]
+    assert (np.diff(changed) > 0).all()
+    ends = np.cumsum([one.size for one in maps])[:-1]
+    new = [part.reshape(one.shape) for part, one in zip(np.split(changed[ranks], ends), maps, strict=True)]
+    assert_same(localization_metrics(new, masks), localization_metrics(maps, masks))
+
+
+@settings(max_examples=40, deadline=None)
+@given(scored_images(), st.integers(1, 200), st.sampled_from([1, 3, 1000]))
+def test_chunks_give_the_same(images, sorted_pixels, chunk):
+    maps, masks = images
+    passes = []
+
+    def chunks():
+        passes.append(1)
+        for start in range(0, len(maps), chunk):
+            yield maps[start : start + chunk], masks[start : start + chunk]
+
+    expected = localization_metrics(maps, masks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(localization, "SORTED_PIXELS", sorted_pixels)
+        patch.setattr(localization, "SORTED_PIXELS_PER_THRESHOLD", 0)
+        found = rank_pixels_in_chunks(chunks).metrics()
+    assert_same(found, expected)
+    assert len(passes) == 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mask_dtype"),
+    [
+        (np.float16, bool),
+        (np.float32, np.uint8),
+        (np.float64, np.int64),
+        (np.uint8, np.float32),
+        (np.int32, bool),
+        (np.longdouble, np.int8),
+    ],
+)
+def test_types(dtype, mask_dtype):
+    maps, masks = realistic_images(3, 32)
+    maps = ((maps - maps.min()) / np.ptp(maps) * 100).astype(dtype)
+    expected = localization_metrics(maps.astype(np.float64), masks)
+    assert_same(localization_metrics(maps, masks.astype(mask_dtype)), expected)
+    assert expected["pixel_auroc"] == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel().astype(float)), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_torch_tensors(dtype):
+    maps, masks = realistic_images(3, 32)
+    tensor = torch.tensor(maps).to(dtype)
+    expected = localization_metrics(tensor.double().numpy(), masks)
+    assert_same(localization_metrics(tensor, torch.tensor(masks)), expected)
+    assert_same(
+        localization_metrics(tensor[:, None].requires_grad_(), torch.tensor(masks)[:, None].to(dtype)), expected
+    )
+    assert_same(localization_metrics(list(tensor), [torch.tensor(mask) for mask in masks]), expected)
+
+
+def test_arguments_stay_unchanged_and_views_work():
+    maps, masks = realistic_images(4, 32)
+    before = maps.copy()
+    expected = localization_metrics(maps, masks)
+    np.testing.assert_array_equal(maps, before)
+    swapped = localization_metrics(maps.transpose(0, 2, 1), masks.transpose(0, 2, 1))
+    assert_same(swapped, expected)
+    assert_same(localization_metrics(maps[:, ::-1, ::-1], masks[:, ::-1, ::-1].astype(np.uint8)), expected)
+    maps.flags.writeable = masks.flags.writeable = False
+    assert_same(localization_metrics(maps, masks), expected)
+
+
+def test_mixed_score_types_compare_exactly():
+    # 0.1 as float32 lies above 0.1 as float64: as one type the positive wins, rounded to float32 it would tie.
+    maps = [np.array([[np.float32(0.1)]]), np.array([[0.1]])]
+    assert localization_metrics(maps, [np.array([[True]]), np.array([[False]])])["pixel_auroc"] == 1.0
+
+
+def test_negative_zero_ties_with_zero():
+    assert localization_metrics(np.array([[[0.0, -0.0]]]), np.array([[[False, True]]]))["pixel_auroc"] == 0.5
+
+
+def test_constant_scores():
+    masks = np.zeros((2, 4, 5), bool)
+    masks[1, 1:3, 1:3] = True
+    found = localization_metrics(np.full((2, 4, 5), 0.5, np.float32), masks)
+    assert_same(found, {"pixel_auroc": 0.5, "ap": 0.1, "pro": 0.15})
+
+
+def test_perfect_and_inverted_scores():
+    masks = np.zeros((2, 8, 8), bool)
+    masks[0, 2:5, 2:5] = True
+    assert_same(localization_metrics(masks.astype(float), masks), {"pixel_auroc": 1.0, "ap": 1.0, "pro": 1.0})
+    found = localization_metrics(-masks.astype(float), masks)
+    assert (found["pixel_auroc"], found["pro"]) == (0.0, 0.0)
+
+
+def test_an_empty_mask_on_a_defect_counts_as_negatives():
+    maps, masks = realistic_images(4, 32)
+    masks[1] = False
+    assert localization_metrics(maps, masks)["pixel_auroc"] == pytest.approx(
+        roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("masks", [np.zeros((2, 3, 3), bool), np.ones((2, 3, 3), bool), np.zeros((0, 3, 3), bool)])
+def test_without_both_classes_nothing_is_defined(masks):
+    assert localization_metrics(np.zeros(masks.shape, np.float32), masks) == NOTHING
+    assert localization_metrics([], []) == NOTHING
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("on_defect", [True, False])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_scores_that_are_not_finite_are_refused(bad, on_defect, dtype):
+    maps, masks = realistic_images(4, 16)
+    maps, masks = maps.astype(dtype), masks.copy()
+    masks[2, 3, 3] = on_defect
+    maps[2, 3, 3] = bad
+    with pytest.raises(ValueError, match=r"finite.*score_maps\[2\]"):
+        localization_metrics(maps, masks)
+    with pytest.raises(ValueError, match=r"finite.*score_maps\[2\]"):
+        rank_pixels_in_chunks(lambda: zip(maps[:, None], masks[:, None], strict=True))
+    with pytest.raises(ValueError, match="finite"):
+        localization_metrics(maps, np.zeros_like(masks))
+
+
+@pytest.mark.parametrize(
+    ("maps", "masks", "message"),
+    [
+        (np.zeros((2, 4, 4)), np.full((2, 4, 4), 255, np.uint8), "only 0 and 1"),
+        (np.zeros((2, 4, 4)), np.full((2, 4, 4), -1, np.int8), "only 0 and 1"),
+        (np.zeros((2, 4, 4)), np.full((2, 4, 4), 0.5), "only 0 and 1"),
+        (np.zeros((2, 4, 4)), np.full((2, 4, 4), np.nan), "only 0 and 1"),
+        (np.zeros((2, 4, 4)), np.zeros((3, 4, 4), bool), "2 score maps but 3 masks"),
+        (np.zeros((2, 4, 4)), np.zeros((2, 4, 5), bool), r"score_maps\[0\] has the shape \(4, 4\)"),
+        (np.zeros((4, 4)), np.zeros((4, 4), bool), "N x H x W"),
+        ([np.zeros((1, 4, 4))], [np.zeros((1, 4, 4), bool)], r"score_maps\[0\] must be H x W"),
+        (np.zeros((2, 4, 4), complex), np.zeros((2, 4, 4), bool), "real numbers"),
+        (np.full((2, 4, 4), "high"), np.zeros((2, 4, 4), bool), "real numbers"),
+    ],
+)
+def test_wrong_arguments_are_refused(maps, masks, message):
+    with pytest.raises(ValueError, match=message):
+        localization_metrics(maps, masks)
+
+
+@pytest.mark.parametrize("fpr_limit", [0, -0.1, 1.1, np.nan])
+def test_a_wrong_limit_is_refused(fpr_limit):
+    with pytest.raises(ValueError, match="fpr_limit"):
+        localization_metrics(*realistic_images(2, 8), fpr_limit=fpr_limit)
+
+
+def test_chunks_must_be_a_function_and_stay_the_same():
+    maps, masks = realistic_images(2, 16)
+    with pytest.raises(TypeError, match="function"):
+        rank_pixels_in_chunks([(maps, masks)])
+    once = iter([(maps, masks)])
+    with pytest.raises(ValueError, match="same in every pass"):
+        rank_pixels_in_chunks(lambda: once)
+
+
+def test_memory_of_chunks_does_not_grow_with_the_images(monkeypatch):
+    monkeypatch.setattr(localization, "SORTED_PIXELS", 1 << 15)
+    size, count = 128, 60
+    mask = np.zeros((1, size, size), bool)
+    mask[0, :4, :4] = True
+
+    def chunks():
+        for image in range(count):
+            yield np.random.default_rng(image).random((1, size, size), np.float32), mask
+
+    tracemalloc.start()
+    try:
+        rank_pixels_in_chunks(chunks)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    maps_together = 4 * size * size * count
+    assert peak < 4 * (1 << 15) + 150 * 16 * count + 400_000 < maps_together / 4
+
+
+def test_memory_beyond_the_arguments_is_as_documented():
+    maps, masks = realistic_images(24, 256)
+    localization_metrics(maps[:2], masks[:2])
+    tracemalloc.start()
+    try:
+        localization_metrics(maps, masks)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * maps.size + 150 * masks.sum() + 400_000
+
+
+def test_one_ranking_serves_several_limits():
+    maps, masks = realistic_images(3, 32)
+    ranking = rank_pixels(maps, masks)
+    for limit in (0.05, 0.3, 1.0):
+        assert ranking.pro(limit) == localization_metrics(maps, masks, limit)["pro"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_resized_maps_equal_torch(dtype):
+    score_map = np.random.default_rng(0).normal(size=(16, 16)).astype(dtype)
+    found = resize_score_map(score_map, 40, 25)
+    tensor = torch.tensor(score_map.astype(np.float64))[None, None]
+    expected = torch.nn.functional.interpolate(tensor, (40, 25), mode="bilinear", align_corners=False)[0, 0].numpy()
+    assert found.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(resize_score_map(score_map, 16, 16), score_map)
