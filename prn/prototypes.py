@@ -107,37 +107,39 @@ def cluster_prototypes(
 ) -> Prototypes:
     """Prototypes of uint8 RGB images [N, H, W, 3], independently at each of the three scales.
 
-    K random images start Lloyd's k-means under the L2 distance between whole maps (paper, section 3.1). Only one
-    scale's features are held at a time, in host memory; `device` computes the features and the products. A ratio of 1
-    makes every map a prototype. Raises SettingsError for a ratio outside (0, 1], no image, or a wrong image size.
+    K random images start Lloyd's k-means under the L2 distance between whole maps (paper, section 3.1). Features are
+    held in host memory, layer1's first and then, at three quarters of its size, layer2's and layer3's; `device`
+    computes them and their products. A ratio of 1 makes every map a prototype. Raises SettingsError for a ratio
+    outside (0, 1], no image, or a wrong image size.
     """
     images = torch.as_tensor(images_NHW3)
     count = cluster_count(ratio, len(images))
     backbone = backbone.to(device)
     maps, stats = [], {}
-    for scale in SCALES:
-        feature_shape, rows_ND = _extract(backbone, images, scale, batch_size, device)
-        start = np.random.RandomState([seed, scale]).permutation(len(images))[:count]
-        centroids_KD, stats[f"layer{scale}"] = kmeans(rows_ND, start, max_iterations, device)
-        maps.append(centroids_KD.reshape(count, *feature_shape))
-        del rows_ND
+    for scales in ((1,), (2, 3)):
+        features = _extract(backbone, images, scales, batch_size, device)
+        for scale in scales:
+            feature_NCHW = features.pop(scale)
+            start = np.random.RandomState([seed, scale]).permutation(len(images))[:count]
+            centroids_KD, stats[f"layer{scale}"] = kmeans(feature_NCHW.flatten(1), start, max_iterations, device)
+            maps.append(centroids_KD.reshape(count, *feature_NCHW.shape[1:]))
+            del feature_NCHW, centroids_KD
     return Prototypes((maps[0], maps[1], maps[2]), stats)
 
 
 def _extract(
-    backbone: Backbone, images: Tensor, scale: int, batch_size: int, device: str | torch.device
-) -> tuple[torch.Size, Tensor]:
-    """Shape [C, H, W] and flattened float32 maps [N, D] of one scale, in host memory."""
-    rows: Tensor | None = None
+    backbone: Backbone, images: Tensor, scales: Sequence[int], batch_size: int, device: str | torch.device
+) -> dict[int, Tensor]:
+    """Feature maps [N, C, H, W] of the given scales, float32 in host memory."""
+    features: dict[int, Tensor] = {}
     for first in range(0, len(images), batch_size):
         batch = images[first : first + batch_size].to(device)
-        feature = backbone.frozen(normalise(batch), scales=scale)[-1]
-        if rows is None:
-            shape = feature.shape[1:]
-            rows = torch.empty(len(images), shape.numel())
-        rows[first : first + len(batch)] = feature.flatten(1)
-    assert rows is not None
-    return shape, rows
+        outputs = backbone.frozen(normalise(batch), scales=max(scales))
+        for scale in scales:
+            if scale not in features:
+                features[scale] = torch.empty(len(images), *outputs[scale - 1].shape[1:])
+            features[scale][first : first + len(batch)] = outputs[scale - 1]
+    return features
 
 
 def kmeans(
@@ -147,12 +149,13 @@ def kmeans(
 
     A centroid is a mean of samples, so every distance follows from the N x N matrix of inner products, which is
     computed once: iterations cost N x N x K, whatever D is. The result is that of k-means on the rows themselves.
-    Besides `rows_ND` it needs the Gram matrix, the centroids and N x 4096 values.
+    Besides `rows_ND` it needs the Gram matrix, the centroids and N x 4096 values. With as many clusters as samples
+    `rows_ND` itself is returned.
     """
     samples, count = len(rows_ND), len(start)
     if count == samples:  # every sample is a prototype
         sizes = np.ones(samples, dtype=np.int64)
-        return rows_ND.clone(), _statistics(sizes, iterations=0, inertia=0.0)
+        return rows_ND, _statistics(sizes, iterations=0, inertia=0.0)
     gram = centred_gram(rows_ND, device)
     members, labels, iterations, inertia = lloyd(gram, start, max_iterations)
     centroids = torch.zeros(count, rows_ND.shape[1])
