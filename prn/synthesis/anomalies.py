@@ -193,7 +193,7 @@ def plan_simulated(materials: Materials, settings: "SynthesisSettings", uniform:
         source = _pick(picks[1], len(materials.textures))
     else:
         source = background if settings.homologous_source == "same" else _pick(picks[1], len(materials.normals))
-        cells = draw_cells(uniform(settings.grid**2), settings.grid, settings.homologous_shuffle)
+        cells = draw_cells(uniform(settings.grid * (settings.grid + 1)), settings.grid, settings.homologous_shuffle)
     operations, steps = _draw_colours(materials, settings, strategy, source, uniform)
     area = _target_area(materials, settings, background, uniform)
     noise, found, tries = None, None, 0

@@ -80,6 +80,8 @@ class Synthesizer:
             )
         if settings.heterologous and textures[0].shape != size:
             raise PrnError(f"textures are {textures[0].shape}, expected {size} like the normal images")
+        if settings.homologous and settings.grid > min(size[:2]):
+            raise SettingsError(f"synthesis.grid: found {settings.grid}, but the images are only {size[0]} x {size[1]}")
         found = find_foregrounds(normals, foreground)
         self.foreground_coverage = 1.0 if found is None else float(found.coverage.mean())
         self.foregrounds_not_found = 0 if found is None else found.not_found

@@ -180,12 +180,12 @@ def warp_image(image: np.ndarray, affine: Affine, box: Box) -> np.ndarray:
 
 
 def draw_cells(uniforms: np.ndarray, grid: int, shuffle: str) -> np.ndarray:
-    """Source cell of every destination cell of a grid x grid split, int64 [grid, grid], cells counted row by row.
+    """Source cell of every cell of a grid x grid split, int64 [grid, grid], cells counted row by row.
 
-    uniforms: grid * grid numbers. `shuffle` = 'permutation': all cells (supplement A); 'strips': rows and columns.
+    uniforms: grid * (grid + 1) numbers; shuffle: 'permutation' of all cells (supplement A) or of whole 'strips'.
     """
     if shuffle == "permutation":
-        return np.argsort(uniforms, kind="stable").reshape(grid, grid)
+        return np.argsort(uniforms[: grid * grid], kind="stable").reshape(grid, grid)
     rows, columns = np.argsort(uniforms[:grid], kind="stable"), np.argsort(uniforms[grid : 2 * grid], kind="stable")
     return rows[:, None] * grid + columns
 
