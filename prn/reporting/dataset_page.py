@@ -6,7 +6,9 @@ from prn.reporting.published import MEAN, measured_by, published_mean, published
 from prn.reporting.results import METRICS, NOT_AVAILABLE, NOT_RUN, STALE, Results
 from prn.reporting.wording import (
     METRIC_LETTERS,
+    compared_variants,
     dataset_name,
+    generated_title,
     is_ablation,
     listing,
     measured,
@@ -27,8 +29,7 @@ GENERATED_NOTE = (
 
 def dataset_page(dataset: str, settings: Settings, results: Results, figures: dict[str, list[Block]]) -> Page:
     """The page of one data set; `figures` holds what stands under each category's heading, under `""` the set's own."""
-    generated = settings.benchmark.generated_images
-    page = Page(f"{dataset}.md", dataset_name(dataset) + (" - generated images" if generated else ""))
+    page = Page(f"{dataset}.md", generated_title(dataset_name(dataset), settings))
     page.add(*introduction(dataset, settings, results))
     variants = compared_variants(dataset, results)
     if dataset == "mvtec" or dataset not in PAPER_TABLES:
@@ -60,12 +61,6 @@ def introduction(dataset: str, settings: Settings, results: Results) -> list[Blo
     if variants:
         text += " PRN's own variants stand in [ablations](ablations.md)."
     return [*blocks, text]
-
-
-def compared_variants(dataset: str, results: Results) -> list[str]:
-    """The variants that share the page's tables: PRN first, then the control, then the others as planned."""
-    names = [name for name in results.variants(dataset) if not is_ablation(name)]
-    return sorted(names, key=lambda name: (name != "prn", name != "untrained"))
 
 
 def comparison(dataset: str, results: Results, variants: list[str], metrics: tuple[str, ...], joined: bool) -> Table:

@@ -1,6 +1,7 @@
 """`reports/README.md`: one screen with what was run, on what, the verdict, and where everything else stands."""
 
 from prn.config import Settings
+from prn.reporting.delta import count_verdicts
 from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table
 from prn.reporting.published import published_mean
 from prn.reporting.results import METRICS, Results
@@ -8,6 +9,7 @@ from prn.reporting.wording import (
     METRIC_NAMES,
     NAIVE,
     dataset_name,
+    generated_title,
     is_ablation,
     listing,
     measured,
@@ -21,8 +23,7 @@ TOO_EASY = 75.0
 
 def overview_page(settings: Settings, results: Results, others: list[tuple[str, str]], unplanned: int) -> Page:
     """The report's first page; `others` are the remaining pages with a few words on each."""
-    generated = settings.benchmark.generated_images
-    page = Page("README.md", "PRN benchmark" + (" - generated images" if generated else ""))
+    page = Page("README.md", generated_title("PRN benchmark", settings))
     page.add(*_warnings(settings, results))
     page.add(Heading("Verdict"), verdict(settings, results), headline(settings, results))
     page.add(*_naive(results))
@@ -53,7 +54,7 @@ def verdict(settings: Settings, results: Results) -> str:
         return "Nothing has been run yet."
     if settings.benchmark.generated_images:
         return "**Not comparable** with the paper (generated images). " + _against_control(results)
-    return _against_control(results)
+    return f"{count_verdicts(settings, results)} {_against_control(results)}"
 
 
 def _against_control(results: Results) -> str:

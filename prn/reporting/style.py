@@ -49,6 +49,11 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+def variant_dashes(variant: str, variants: list[str]) -> str | tuple:
+    """A variant's line: solid for the first, then dashed, dotted and so on, so that lines differ without colour."""
+    return ("solid", "dashed", "dashdot", (0, (1, 1)))[variants.index(variant) % 4]
+
+
 def variant_colour(variant: str, variants: list[str]) -> str:
     """A variant's colour: fixed for PRN and the controls, else by its place among the other variants."""
     if variant in VARIANT_COLOURS:

@@ -1,6 +1,7 @@
 """How names and numbers read: display names of data sets, variants and metrics; numbers as the paper prints them."""
 
-from prn.reporting.results import NOT_AVAILABLE, NOT_RUN, OK, STALE, Summary
+from prn.config import Settings
+from prn.reporting.results import NOT_AVAILABLE, NOT_RUN, OK, STALE, Results, Summary
 
 DATASETS = {"mvtec": "MVTec AD", "dagm": "DAGM 2007", "btad": "BTAD", "ksdd2": "KolektorSDD2", "dtd": "DTD"}
 METRIC_NAMES = {
@@ -25,12 +26,16 @@ METHODS = {
 }
 UNTRAINED = "untrained"
 NAIVE = {"mean-image": "distance to the mean image", "colour-threshold": "colour threshold"}
-GENERATED = "Generated images"
 
 
 def dataset_name(dataset: str) -> str:
     """A data set's name as in the literature; a user's own stays as it is."""
     return DATASETS.get(dataset, dataset)
+
+
+def generated_title(title: str, settings: Settings) -> str:
+    """A page's title; that of a run on generated images says so."""
+    return f"{title} - generated images" if settings.benchmark.generated_images else title
 
 
 def variant_name(variant: str) -> str:
@@ -39,8 +44,14 @@ def variant_name(variant: str) -> str:
 
 
 def is_ablation(variant: str) -> bool:
-    """Whether the variant is PRN with something changed: those stand in `ablations.md`."""
-    return variant.startswith("prn-")
+    """Whether the variant is PRN with something changed: those stand in `ablations.md`, a light PRN beside PRN."""
+    return variant.startswith("prn-") and variant != "prn-light"
+
+
+def compared_variants(dataset: str, results: Results) -> list[str]:
+    """The variants that share a page's tables and figures: PRN first, then the control, then the others as planned."""
+    names = [name for name in results.variants(dataset) if not is_ablation(name)]
+    return sorted(names, key=lambda name: (name != "prn", name != UNTRAINED))
 
 
 def number(value: float, metric: str = "") -> str:
@@ -64,6 +75,12 @@ def measured(summary: Summary, metric: str = "", spread: bool = False) -> str:
     if summary.categories < summary.of_categories:
         text += f" ({summary.categories} of {summary.of_categories})"
     return text
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text
 
 
 def plural(count: int, word: str, many: str = "") -> str:

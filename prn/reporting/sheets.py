@@ -1,0 +1,52 @@
+"""The contact sheet of a training's synthetic anomalies, made again from what its run card says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prn.config import from_view
+from prn.datasets.images import CategoryTensors, load_textures
+from prn.errors import PrnError
+from prn.reporting.evidence import NoEvidence
+from prn.reporting.results import Run
+from prn.splits import load_split
+from prn.synthesis import ForegroundRule, Synthesizer
+from prn.synthesis.sheet import contact_sheet
+
+ROWS = 3
+
+
+def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
+    """Write the sheet of a PRN training; raises `NoEvidence` where a file or setting that it needs is not kept."""
+    card = run.file(root, "checkpoints", ".card.json")
+    if not card.is_file():
+        raise NoEvidence("the run card is not kept here")
+    try:
+        settings = from_view(json.loads(card.read_text(encoding="utf-8"))["settings"])
+        synthesis, size, shots = settings.synthesis, settings.tensors.size, settings.train.shots
+    except (PrnError, AttributeError, KeyError, ValueError) as error:
+        raise NoEvidence("the run card does not hold the settings of the synthesis") from error
+    split_file = root / "data" / "splits" / run.dataset / run.category / f"seed{run.seed}.json"
+    tensor_file = root / "data" / "tensors" / run.dataset / run.category / f"{size}.safetensors"
+    texture_file = root / "data" / "tensors" / "dtd" / "textures" / f"{size}.safetensors"
+    needed = {"split": split_file, "working tensors": tensor_file}
+    if synthesis.heterologous:
+        needed["textures"] = texture_file
+    for what, file in needed.items():
+        if not file.is_file():
+            raise NoEvidence(f"the {what} of {run.category} are not kept here")
+    split, tensors = load_split(split_file), CategoryTensors.load(tensor_file)
+    seen = tensors.index_of(split.seen[:shots])
+    rule = synthesis.foreground.get(run.dataset, {}).get(run.category)
+    key = f"synthesis.foreground.{run.dataset}.{run.category}"
+    textures: Any = load_textures(texture_file) if synthesis.heterologous else []
+    synthesizer = Synthesizer(
+        tensors.images[tensors.index_of(split.train_normal)],
+        tensors.images[seen],
+        tensors.masks[seen],
+        textures,
+        settings=synthesis,
+        seed=run.seed,
+        foreground=ForegroundRule.from_dict(rule, key) if rule is not None else None,
+    )
+    contact_sheet(synthesizer, path, ROWS)
