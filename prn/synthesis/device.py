@@ -36,9 +36,7 @@ class DeviceSynthesizer:
         """Copy normals, seen anomalies and textures (uint8) to the device; textures must be an array [T, H, W, 3]."""
         self.synthesizer, self.device = synthesizer, torch.device(device)
         materials = synthesizer.materials
-        textures = materials.textures
-        if len(textures) == 0:
-            textures = materials.normals[:0]
+        textures = materials.textures if len(materials.textures) else materials.normals[:0]
         if not isinstance(textures, np.ndarray):
             raise TypeError(f"textures are a {type(textures).__name__}; the device path needs them as one array")
         texture_NHWC = torch.from_numpy(textures).to(self.device)

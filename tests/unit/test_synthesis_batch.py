@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthesis_pictures import HEIGHT, RULE, WIDTH, make, pictures, regions
 
 from prn.config import SynthesisSettings
 from prn.errors import DataMissing, PrnError, SettingsError
 from prn.synthesis import KINDS, Synthesizer
 from prn.synthesis.anomalies import TRIES
+from tests.unit.synthesis_pictures import HEIGHT, RULE, WIDTH, make, pictures, regions
 
 
 def pair(low, high, numbers=st.floats):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from synthesis_pictures import make, pictures
 
 from prn.synthesis import KINDS
 from prn.synthesis.device import DeviceSynthesizer
+from tests.unit.synthesis_pictures import make, pictures
 
 DEVICES = [
     "cpu",

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-from synthesis_pictures import HEIGHT, WIDTH, make
 
 from prn.synthesis.sheet import COLUMNS, LABELS, contact_sheet, foreground_sheet, sample_parts, write_samples
+from tests.unit.synthesis_pictures import HEIGHT, WIDTH, make
 
 
 def test_the_parts_of_a_row():
