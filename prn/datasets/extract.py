@@ -254,6 +254,7 @@ def _unpack_zip(path: Path, room: Path, meter: _Meter) -> None:
                     continue
             with archive.open(entry) as source:
                 _write(source, target, meter, count=True)
+            _whole(target, entry.file_size, meter)
 
 
 def _unpack_tar(stream: _Counted, room: Path, meter: _Meter) -> None:
@@ -268,10 +269,18 @@ def _unpack_tar(stream: _Counted, room: Path, meter: _Meter) -> None:
             source = archive.extractfile(entry)
             assert source is not None  # a regular file has content
             _write(source, target, meter, count=entry.issparse())
-            if target.stat().st_size != entry.size:
-                raise DataCorrupt(f"{meter.path}: {entry.name!r} is cut off; delete the archive and run again")
+            _whole(target, entry.size, meter)
     while stream.read(_BLOCK):  # to the end, where the checksums of gzip and xz stand
         pass
+
+
+def _whole(target: Path, size: int, meter: _Meter) -> None:
+    """DataCorrupt where a file is not as long as the archive says."""
+    found = target.stat().st_size
+    if found != size:
+        raise DataCorrupt(
+            f"{meter.path}: {target.name} has {found} bytes, its entry says {size}; delete the archive and run again"
+        )
 
 
 def _inside(room: Path, name: str, meter: _Meter) -> Path:

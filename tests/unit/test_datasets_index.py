@@ -5,11 +5,11 @@ import io
 
 import numpy as np
 import pytest
-from archive_builders import encoded, mask, mvtec_tree, picture, write_tree
 from PIL import Image
 
 from prn.datasets.index import COLUMNS, IndexRow, build_index, duplicates, read_index, write_index
 from prn.errors import DataCorrupt, DataMissing
+from tests.unit.archive_builders import encoded, mask, mvtec_tree, picture, write_tree
 
 
 @pytest.fixture

@@ -6,11 +6,20 @@ import random
 
 import numpy as np
 import pytest
-from archive_builders import btad_tree, dagm_tree, dtd_tree, ksdd2_tree, mask, mvtec_tree, picture, write_tree
 
 from prn.datasets.index import build_index
 from prn.errors import DataCorrupt, DataMissing
 from prn.splits import make_split
+from tests.unit.archive_builders import (
+    btad_tree,
+    dagm_tree,
+    dtd_tree,
+    ksdd2_tree,
+    mask,
+    mvtec_tree,
+    picture,
+    write_tree,
+)
 
 
 def facts(rows):

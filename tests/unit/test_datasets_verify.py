@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from archive_builders import ksdd2_tree, mask, mvtec_tree, picture, write_tree
 
 from prn.datasets.index import build_index
 from prn.datasets.verify import verify
+from tests.unit.archive_builders import ksdd2_tree, mask, mvtec_tree, picture, write_tree
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from archive_builders import encoded, mask, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -28,6 +27,7 @@ from prn.datasets.images import (
 )
 from prn.datasets.index import IndexRow
 from prn.errors import DataCorrupt, DataMissing, PrnError
+from tests.unit.archive_builders import encoded, mask, picture
 
 
 def pillow_bytes(image: Image.Image, kind: str = "PNG", **options) -> bytes:

@@ -6,7 +6,6 @@ import random
 
 import numpy as np
 import pytest
-from archive_builders import dagm_tree, encoded, ksdd2_tree, mvtec_tree, write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from prn.datasets.images import build_tensors
 from prn.datasets.index import IndexRow, build_index
 from prn.errors import DataCorrupt, DataMissing, SettingsError
 from prn.splits import load_split, make_split, save_split, shots
+from tests.unit.archive_builders import dagm_tree, encoded, ksdd2_tree, mvtec_tree, write_tree
 
 # np.random.seed(42); np.random.permutation(10), as printed in countless tutorials
 ORDER_OF_TEN = [8, 1, 5, 0, 7, 2, 9, 4, 3, 6]
