@@ -1,6 +1,7 @@
 """From the registry, or from where the user says, to archives on this disk whose hashes are right."""
 
 import contextlib
+import glob
 import os
 import shutil
 import sys
@@ -191,6 +192,8 @@ def _announce(facts: DataSet, folder: Path, todo: Sequence[_Wanted], reserve: in
 def _bring(facts: DataSet, item: _Wanted, folder: Path, progress: bool, options: Options) -> Path:
     """One archive in the archive folder, checked."""
     target = folder / item.archive.name
+    for left in folder.glob(f".{glob.escape(target.name)}.*.part"):  # of a copy that was killed
+        left.unlink()
     if not target.exists():
         if item.local is not None:
             _check(item.local, item.archive, None)

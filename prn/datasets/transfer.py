@@ -19,7 +19,6 @@ from pathlib import Path
 
 import httpx
 
-from prn.artifacts import atomic_write
 from prn.datasets.capacity import check_disk
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -103,6 +102,7 @@ def discard(part: Path) -> None:
     """Remove a part file and what is known about it."""
     part.unlink(missing_ok=True)
     _state_file(part).unlink(missing_ok=True)
+    part.with_name(part.name + ".json.new").unlink(missing_ok=True)
 
 
 def arrived(part: Path) -> int:
@@ -330,8 +330,9 @@ def _state_file(part: Path) -> Path:
 
 def _save_state(part: Path, state: _State) -> None:
     record = {"url": state.url, "etag": state.etag, "total": state.total, "segments": state.segments}
-    with atomic_write(_state_file(part)) as temporary:
-        temporary.write_text(json.dumps(record), encoding="utf-8")
+    temporary = part.with_name(part.name + ".json.new")
+    temporary.write_text(json.dumps(record), encoding="utf-8")
+    temporary.replace(_state_file(part))
 
 
 def _load_state(part: Path) -> _State | None:
