@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from prn.metrics.inputs import score_maps_and_masks
-from prn.metrics.ranking import Steps, count_above, distinct_descending
+from prn.metrics.ranking import Steps, add_counts, distinct_descending
 from prn.metrics.regions import DefectPixels, gather_defect_pixels
 
 Chunks = Callable[[], Iterable[tuple[Any, Any]]]
@@ -15,7 +15,7 @@ Chunks = Callable[[], Iterable[tuple[Any, Any]]]
 SORTED_PIXELS = 1 << 23
 # Each sorted block is searched once for every distinct positive score: with blocks this many times as long as the list
 # of those scores the searches stay cheaper than the sorting.
-SORTED_PIXELS_PER_THRESHOLD = 8
+SORTED_PIXELS_PER_THRESHOLD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
     chunks: a function without arguments that starts a new pass over the same pairs (score maps, masks), each as
     in `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map
     that is not finite). Memory: one chunk, about 150 bytes for each positive pixel of the whole set, and 4 bytes
-    (8 for float64 scores) for each of the pixels sorted at a time, which are 8 million or, if more, 8 for each
+    (8 for float64 scores) for each of the pixels sorted at a time, which are 8 million or, if more, 16 for each
     distinct positive score.
     """
     pixels = gather_defect_pixels(_started(chunks))
@@ -136,8 +136,7 @@ def _started(chunks: Chunks) -> Iterable[tuple[Any, Any]]:
 def _count_pixels(chunks: Chunks, pixels: DefectPixels, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each threshold (high to low) the number of pixels of all images above it, and at least as high."""
     ascending = np.ascontiguousarray(thresholds[::-1])
-    above = np.zeros(len(ascending), np.int64)
-    at_least = np.zeros(len(ascending), np.int64)
+    below, ties = np.zeros(len(ascending), np.int64), np.zeros(len(ascending), np.int64)
     total = int(pixels.image_pixels.sum())
     size = min(total, max(SORTED_PIXELS, SORTED_PIXELS_PER_THRESHOLD * len(ascending)))
     seen = 0
@@ -147,12 +146,11 @@ def _count_pixels(chunks: Chunks, pixels: DefectPixels, thresholds: np.ndarray) 
             index = next(index for index, one in enumerate(score_maps_of(chunks)) if not np.isfinite(one).all())
             raise ValueError(f"score maps must be finite, found NaN or infinity in score_maps[{index}]")
         seen += len(block) - 1
-        more, same_or_more = count_above(block, ascending)
-        above += more
-        at_least += same_or_more
+        add_counts(block, ascending, below, ties)
     if seen != total:
         raise ValueError(f"the chunks must be the same in every pass, found {total} pixels at first and then {seen}")
-    return above[::-1], at_least[::-1]
+    at_least = total - below[::-1]
+    return at_least - ties[::-1], at_least
 
 
 def _sorted_blocks(maps: Iterable[np.ndarray], dtype: np.dtype, size: int) -> Iterator[np.ndarray]:

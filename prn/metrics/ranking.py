@@ -6,8 +6,11 @@ it.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+
+SEARCH_GROUP = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,36 @@ def distinct_descending(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def count_above(ascending: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many of the ascending values are above each threshold, and how many are at least as high.
+    """How many of the ascending values are above each ascending threshold, and how many are at least as high.
 
     The last entry of `ascending` must be infinity; it is not counted.
     """
-    size = len(ascending) - 1
-    below = np.searchsorted(ascending[:size], thresholds)
-    upto = below.copy()
-    tied = np.flatnonzero(ascending[below] == thresholds)
-    upto[tied] += 1  # nearly always the threshold's own pixel alone; a second search only for what ties further
-    further = tied[ascending[upto[tied]] == thresholds[tied]]
-    upto[further] = np.searchsorted(ascending[:size], thresholds[further], side="right")
-    return size - upto, size - below
+    below, ties = np.zeros(len(thresholds), np.int64), np.zeros(len(thresholds), np.int64)
+    add_counts(ascending, thresholds, below, ties)
+    at_least = len(ascending) - 1 - below
+    return at_least - ties, at_least
+
+
+def add_counts(ascending: np.ndarray, thresholds: np.ndarray, below: np.ndarray, ties: np.ndarray) -> None:
+    """Add to `below` and `ties` how many of the values are below and equal to each threshold; as in `count_above`."""
+    values = ascending[:-1]
+    found = _search(values, thresholds)
+    below += found
+    tied = np.flatnonzero(ascending[found] == thresholds)
+    if not len(tied):
+        return
+    at, tied_thresholds = found[tied], thresholds[tied]
+    after = at + 1  # nearly always one value alone: a second search only for what ties further
+    further = np.flatnonzero(ascending[after] == tied_thresholds)
+    after[further] = np.searchsorted(values, tied_thresholds[further], side="right")
+    ties[tied] += after - at
+
+
+def _search(ascending: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """`np.searchsorted` of ascending thresholds, in groups that each search only their own stretch of the values."""
+    found = np.empty(len(thresholds), np.int64)
+    bounds = np.append(np.searchsorted(ascending, thresholds[::SEARCH_GROUP]), len(ascending))
+    for start, (low, high) in zip(range(0, len(thresholds), SEARCH_GROUP), pairwise(bounds), strict=True):
+        group = slice(start, start + SEARCH_GROUP)
+        np.add(ascending[low:high].searchsorted(thresholds[group]), low, out=found[group])
+    return found

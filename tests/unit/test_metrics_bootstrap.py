@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics_reference import realistic_images, scored_images
 from sklearn.metrics import roc_auc_score
 
 from prn.metrics import (
@@ -15,6 +14,7 @@ from prn.metrics import (
     localization_metrics,
     rank_pixels,
 )
+from tests.unit.metrics_reference import realistic_images, scored_images
 
 
 def resampled(defective: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics_reference import flat, pro_points, realistic_images, scored_images
 from sklearn import metrics as sk
 
 from prn.metrics import (
@@ -16,6 +15,7 @@ from prn.metrics import (
     rank_pixels,
     roc_curve,
 )
+from tests.unit.metrics_reference import flat, pro_points, realistic_images, scored_images
 
 
 def step_area(curve) -> float:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics_reference import EIGHT_CONNECTED, brute_force_pro, realistic_images, scored_images
 from scipy import ndimage
 
 from prn.metrics import localization_metrics, metrics_by_area, metrics_by_type, rank_pixels
+from tests.unit.metrics_reference import EIGHT_CONNECTED, brute_force_pro, realistic_images, scored_images
 
 
 def brute_force_recalls(maps, masks, keep, fpr: float) -> tuple[float, float]:

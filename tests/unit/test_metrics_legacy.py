@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from metrics_reference import EIGHT_CONNECTED, realistic_images
 from scipy import ndimage
 
 from prn.metrics import LEGACY_EXPLANATION, legacy_pro, legacy_pro_in_chunks, localization_metrics
+from tests.unit.metrics_reference import EIGHT_CONNECTED, realistic_images
 
 
 def loop_rd4ad(maps, masks) -> float:

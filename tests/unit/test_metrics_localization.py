@@ -7,10 +7,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics_reference import brute_force_pro, flat, realistic_images, scored_images
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from prn.metrics import localization, localization_metrics, rank_pixels, rank_pixels_in_chunks, resize_score_map
+from prn.metrics import (
+    localization,
+    localization_metrics,
+    rank_pixels,
+    rank_pixels_in_chunks,
+    ranking,
+    resize_score_map,
+)
+from tests.unit.metrics_reference import brute_force_pro, flat, realistic_images, scored_images
 
 NOTHING = {"pixel_auroc": None, "ap": None, "pro": None}
 
@@ -87,8 +94,8 @@ def test_unchanged_under_increasing_transforms(images, transform):
 
 
 @settings(max_examples=40, deadline=None)
-@given(scored_images(), st.integers(1, 200), st.sampled_from([1, 3, 1000]))
-def test_chunks_give_the_same(images, sorted_pixels, chunk):
+@given(scored_images(), st.integers(1, 200), st.sampled_from([1, 3, 1000]), st.integers(1, 6))
+def test_chunks_give_the_same(images, sorted_pixels, chunk, search_group):
     maps, masks = images
     passes = []
 
@@ -101,6 +108,7 @@ def test_chunks_give_the_same(images, sorted_pixels, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(localization, "SORTED_PIXELS", sorted_pixels)
         patch.setattr(localization, "SORTED_PIXELS_PER_THRESHOLD", 0)
+        patch.setattr(ranking, "SEARCH_GROUP", search_group)
         found = rank_pixels_in_chunks(chunks).metrics()
     assert_same(found, expected)
     assert len(passes) == 2
@@ -273,9 +281,9 @@ def test_memory_beyond_the_arguments_is_as_documented():
 
 def test_one_ranking_serves_several_limits():
     maps, masks = realistic_images(3, 32)
-    ranking = rank_pixels(maps, masks)
+    ranked = rank_pixels(maps, masks)
     for limit in (0.05, 0.3, 1.0):
-        assert ranking.pro(limit) == localization_metrics(maps, masks, limit)["pro"]
+        assert ranked.pro(limit) == localization_metrics(maps, masks, limit)["pro"]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
