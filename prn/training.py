@@ -4,6 +4,7 @@ A step is a function of its number alone (the batches are functions of seed, epo
 killed goes on from its last state file as if nothing had happened.
 """
 
+import functools
 import math
 import signal
 import threading
@@ -125,7 +126,7 @@ class Run:
     restore: Callable[[Mapping[str, torch.Tensor]], None]
     images_per_step: int
     resume: Path | None = None
-    progress: Callable[[str], None] = print
+    progress: Callable[[str], None] = functools.partial(print, flush=True)
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 

@@ -1,5 +1,6 @@
 """What every method is: fitted on a split's training images, then asked for score maps and image scores."""
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class FitInputs:
     seen_masks: np.ndarray
     textures: np.ndarray | None = None
     resume: Path | None = None
-    progress: Callable[[str], None] = print
+    progress: Callable[[str], None] = functools.partial(print, flush=True)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from prn.stages.job import Job
 
 def run(job: Job) -> None:
     """Make the published tree of `job.dataset` available and write its receipt."""
-    source = job.settings.download.sources.get(job.dataset)
+    source = _absolute(job.settings.download.sources.get(job.dataset))
     receipt = obtain(
         job.dataset, source, archives=Path(layout.ARCHIVES) / job.dataset, tree=job.path(layout.TREE)
     )
@@ -18,3 +18,10 @@ def run(job: Job) -> None:
     write_json(path, receipt)
     job.finish(path, [])
     print(f"{path}: {job.dataset} is at {receipt['root']}")
+
+
+def _absolute(source: str | None) -> str | None:
+    """`file:<relative path>` as an address below the work folder; anything else as it is."""
+    if source is None or not source.startswith("file:") or "://" in source:
+        return source
+    return Path(source.removeprefix("file:")).resolve().as_uri()

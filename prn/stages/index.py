@@ -12,7 +12,8 @@ from prn.stages.job import Job
 def run(job: Job) -> None:
     """Write the category's index."""
     receipt = job.needed(job.path(layout.RECEIPT), "download")
-    rows = build_index(job.dataset, tree_root(job), job.category)
+    complete = json.loads(receipt.read_text(encoding="utf-8"))["complete"]
+    rows = build_index(job.dataset, tree_root(job), job.category, complete=complete)
     path = job.path(layout.INDEX)
     write_index(rows, path)
     job.finish(path, [receipt])
@@ -21,13 +22,13 @@ def run(job: Job) -> None:
 
 
 def tree_root(job: Job) -> Path:
-    """Where the data set's published tree lies, from the receipt.
+    """Where the data set's tree lies (for a custom set a folder or a CSV), from the receipt.
 
     Raises `DataMissing` when there is no receipt or the tree is gone.
     """
     receipt = job.needed(job.path(layout.RECEIPT), "download")
     root = Path(json.loads(receipt.read_text(encoding="utf-8"))["root"])
-    if not root.is_dir():
+    if not root.exists():
         raise DataMissing(
             f"{root}: the tree of {job.dataset} is gone, though {receipt} names it; delete {receipt} and run again"
         )

@@ -16,7 +16,9 @@ def run(job: Job) -> None:
         return
     index = job.needed(job.path(layout.INDEX), "index")
     size = job.settings.tensors.size
-    tensors = build_tensors(read_index(index), tree_root(job), size, len(os.sched_getaffinity(0)))
+    root = tree_root(job)
+    base = root.parent if root.is_file() else root
+    tensors = build_tensors(read_index(index), base, size, len(os.sched_getaffinity(0)))
     path = job.tensors()
     tensors.save(path)
     job.finish(path, [index], lost_regions=int(tensors.lost_regions.sum()))

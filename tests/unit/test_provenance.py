@@ -1,0 +1,136 @@
+"""Atomic files, digests of code, sidecars."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from prn import provenance
+from prn.artifacts import atomic_write, sha256_file
+from prn.errors import DataCorrupt
+from prn.layout import digest_file, sidecar
+from prn.provenance import code_digest, finish, stage_modules, stale_reason, verify_artefact
+
+
+def test_atomic_write_replaces_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "a" / "file.txt"
+    with atomic_write(target) as temporary:
+        temporary.write_text("first", encoding="utf-8")
+        assert not target.exists()
+    assert target.read_text(encoding="utf-8") == "first"
+    with pytest.raises(RuntimeError), atomic_write(target) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise RuntimeError("killed")
+    assert target.read_text(encoding="utf-8") == "first"
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old", encoding="utf-8")
+    code = (
+        "import sys, time; from prn.artifacts import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as t:\n"
+        "    t.write_text('new'); print('written', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "written"
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+    assert target.read_text(encoding="utf-8") == "old"
+
+
+def test_sha256_of_a_known_text(tmp_path):
+    file = tmp_path / "abc"
+    file.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert sha256_file(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture
+def artefact(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("1", encoding="utf-8")
+    Path("out.json").write_text("{}", encoding="utf-8")
+    finish(Path("out.json"), "split", {"a": 1}, [Path("in.csv")], code="c0de", seed=42)
+    return Path("out.json")
+
+
+def test_a_sidecar_matches_until_something_changes(artefact):
+    assert stale_reason(artefact, {"a": 1}, "c0de") is None
+    assert "settings" in stale_reason(artefact, {"a": 2}, "c0de")
+    assert "code" in stale_reason(artefact, {"a": 1}, "0ther")
+    Path("in.csv").write_text("2", encoding="utf-8")
+    assert "in.csv" in stale_reason(artefact, {"a": 1}, "c0de")
+    Path("in.csv").unlink()
+    assert stale_reason(artefact, {"a": 1}, "c0de") is None, "a cleared cache is not a change"
+    artefact.write_text('{"a": 1}', encoding="utf-8")
+    assert "changed after" in stale_reason(artefact, {"a": 1}, "c0de")
+    Path(sidecar("out.json")).unlink()
+    assert "no provenance" in stale_reason(artefact, {"a": 1}, "c0de")
+    artefact.unlink()
+    assert "missing" in stale_reason(artefact, {"a": 1}, "c0de")
+
+
+def test_an_edited_artefact_is_refused(artefact):
+    verify_artefact(artefact)
+    artefact.write_text("[]", encoding="utf-8")
+    with pytest.raises(DataCorrupt, match=r"out\.json: sha256 is"):
+        verify_artefact(artefact)
+
+
+def test_the_digest_file_does_not_depend_on_time_or_versions(artefact):
+    first = Path(digest_file("out.json")).read_text(encoding="utf-8")
+    time.sleep(0.01)
+    finish(artefact, "split", {"a": 1}, [Path("in.csv")], code="c0de", seed=42)
+    assert Path(digest_file("out.json")).read_text(encoding="utf-8") == first
+    assert first == f"{sha256_file(artefact)}  out.json\n"
+
+
+def test_sidecars_name_no_host_user_or_folder(artefact):
+    text = Path(sidecar("out.json")).read_text(encoding="utf-8")
+    assert str(Path.cwd()) not in text
+    assert os.uname().nodename not in json.dumps(json.loads(text)["record"].get("device", ""))
+
+
+def _package(tmp_path, monkeypatch, **files):
+    folder = tmp_path / "prn"
+    for name, text in files.items():
+        file = folder / f"{name.replace('__', '/')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(provenance, "PACKAGE", folder)
+    for function in (provenance.code_digest, provenance._imports, provenance._module_digest):
+        function.cache_clear()
+
+
+@pytest.fixture
+def clean_caches():
+    yield
+    for function in (provenance.code_digest, provenance._imports, provenance._module_digest):
+        function.cache_clear()
+
+
+def test_code_digest_sees_code_and_ignores_comments_and_docstrings(tmp_path, monkeypatch, clean_caches):
+    stage = 'from prn.room import f\n"""x"""\ndef run():\n    """Doc."""\n    return f()\n'
+    _package(tmp_path, monkeypatch, stages__s=stage, room="def f():\n    return 1\n", other="x = 1\n")
+    digest = code_digest("s")
+    assert stage_modules("s") == ("prn.room", "prn.stages.s")
+    _package(tmp_path, monkeypatch, room='def f():\n    """Longer."""\n    # why\n    return 1\n', other="x = 2\n")
+    assert code_digest("s") == digest
+    _package(tmp_path, monkeypatch, room="def f():\n    return 2\n")
+    assert code_digest("s") != digest
+
+
+def test_the_training_depends_on_the_network_and_the_evaluation_does_not():
+    train = stage_modules("train", "prn.methods.prn")
+    assert {"prn.model.network", "prn.synthesis.batch", "prn.training", "prn.prototypes"} <= set(train)
+    assert not any(name.startswith(("prn.reporting", "prn.metrics")) for name in train)
+    evaluate = stage_modules("evaluate")
+    assert any(name.startswith("prn.metrics") for name in evaluate)
+    assert not any(name.startswith(("prn.model", "prn.synthesis", "prn.reporting", "prn.training")) for name in evaluate)

@@ -1,0 +1,137 @@
+"""The training loop: batches, learning rate, exact resume after SIGTERM and SIGKILL, NaN."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prn.config import BatchSettings, TrainSettings
+from prn.errors import PrnError
+from prn.training import BatchPlan, Interrupted, learning_rate
+from tests.unit import training_case
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return training_case.fit(training_case.settings(STEPS), training_case.inputs(None))
+
+
+def test_an_epoch_shows_every_normal_once_in_a_new_order():
+    plan = BatchPlan(normals=70, batch=BatchSettings(32, 16, 16), seed=1)
+    assert plan.steps_per_epoch == 3
+    assert plan.total_steps(TrainSettings(epochs=700)) == 2100
+    assert plan.total_steps(TrainSettings(steps=5)) == 5
+    orders = []
+    for epoch in range(2):
+        steps = [plan.step(3 * epoch + position) for position in range(3)]
+        assert {step.epoch for step in steps} == {epoch}
+        orders.append(np.concatenate([step.normal for step in steps]))
+        assert sorted(orders[-1]) == list(range(70))
+    assert (orders[0] != orders[1]).any()
+
+
+def test_the_last_batch_keeps_the_mix_and_indices_never_repeat_within_an_epoch():
+    plan = BatchPlan(normals=72, batch=BatchSettings(32, 16, 16), seed=1)
+    sizes = [(len(s.normal), len(s.extended), len(s.simulated)) for s in map(plan.step, range(3))]
+    assert sizes == [(32, 16, 16), (32, 16, 16), (8, 4, 4)]
+    for kind in ("extended", "simulated"):
+        indices = [index for number in range(3) for index in getattr(plan.step(number), kind)]
+        assert len(indices) == len(set(indices))
+
+
+@pytest.mark.parametrize(("extended", "simulated", "expected"), [(False, True, (0, 32)), (True, False, (32, 0))])
+def test_a_kind_that_is_off_is_replaced_by_the_other(extended, simulated, expected):
+    plan = BatchPlan(64, BatchSettings(32, 16, 16), seed=1, extended_on=extended, simulated_on=simulated)
+    step = plan.step(0)
+    assert (len(step.extended), len(step.simulated)) == expected
+
+
+def test_learning_rate_by_hand():
+    settings = TrainSettings(learning_rate=0.1, schedule="cosine", warmup_steps=4)
+    assert learning_rate(0, 12, settings) == pytest.approx(0.025)
+    assert learning_rate(3, 12, settings) == pytest.approx(0.1)
+    assert learning_rate(8, 12, settings) == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi / 2)))
+    assert learning_rate(11, 12, TrainSettings()) == 1e-4
+
+
+def test_the_same_seed_gives_the_same_bytes(uninterrupted):
+    tensors, report = training_case.fit(training_case.settings(STEPS), training_case.inputs(None))
+    assert [row["loss"] for row in report.log] == [row["loss"] for row in uninterrupted[1].log]
+    assert all(torch.equal(tensors[name], uninterrupted[0][name]) for name in uninterrupted[0])
+
+
+def test_sigterm_saves_and_a_rerun_ends_at_the_same_bytes(uninterrupted, tmp_path):
+    resume = tmp_path / "run.resume.pt"
+    data = training_case.inputs(resume)
+    data.progress = lambda _: os.kill(os.getpid(), signal.SIGTERM)  # while the first step's values are read back
+    with pytest.raises(Interrupted) as caught:
+        training_case.fit(training_case.settings(STEPS, 1e-9), data)
+    assert caught.value.exit_code == 143
+    assert resume.is_file()
+    tensors, report = training_case.fit(training_case.settings(STEPS, 1e-9), training_case.inputs(resume))
+    _same(tensors, report, uninterrupted)
+    assert not resume.exists(), "a finished training leaves no resume state"
+
+
+def test_sigkill_between_checkpoints_and_a_broken_state_file(uninterrupted, tmp_path):
+    command = [sys.executable, training_case.__file__, str(tmp_path), str(STEPS), "1e-9"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert process.stdout is not None
+    for line in process.stdout:
+        if f"step 5/{STEPS}" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait(timeout=20)
+    states = sorted(path.name for path in tmp_path.glob("*.pt"))
+    assert states == ["run.resume.previous.pt", "run.resume.pt"]
+    newest = tmp_path / "run.resume.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "cannot be read" in done.stdout
+    assert "continuing after step" in done.stdout
+    trained = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(trained[name], uninterrupted[0][name]) for name in trained)
+    losses = np.loadtxt(tmp_path / "loss.txt")
+    assert losses[:, 0].tolist() == list(range(1, STEPS + 1))
+    assert losses[:, 1].tolist() == [row["loss"] for row in uninterrupted[1].log]
+
+
+def test_a_state_of_other_settings_is_not_used(uninterrupted, tmp_path):
+    resume = tmp_path / "run.resume.pt"
+    data = training_case.inputs(resume)
+    data.progress = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        training_case.fit(training_case.settings(STEPS, 1e-9, focal_weight=1.0), data)
+    said: list[str] = []
+    data = training_case.inputs(resume)
+    data.progress = said.append
+    tensors, report = training_case.fit(training_case.settings(STEPS), data)
+    assert any("belongs to other settings" in line for line in said)
+    _same(tensors, report, uninterrupted)
+
+
+def test_a_loss_that_is_not_finite_stops_with_cell_and_step():
+    with pytest.raises(PrnError, match=r"mvtec/bottle seed 3: the loss is (nan|inf) at step \d+"):
+        training_case.fit(training_case.settings(30, learning_rate=1e30), training_case.inputs(None))
+
+
+def test_frozen_parts_are_not_in_the_checkpoint(uninterrupted):
+    names = set(uninterrupted[0])
+    assert any(name.startswith("backbone.layer4") for name in names)
+    assert not any(name.startswith(("backbone.stem", "backbone.layer1", "backbone.layer3")) for name in names)
+
+
+def _same(tensors, report, expected) -> None:
+    assert [(row["step"], row["loss"]) for row in report.log] == [(row["step"], row["loss"]) for row in expected[1].log]
+    assert tensors.keys() == expected[0].keys()
+    assert all(torch.equal(tensors[name], expected[0][name]) for name in tensors)
+
+
