@@ -232,7 +232,20 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "train": ("method", "tensors.size"),
     "predict": ("method", "predict", "tensors.size"),
     "evaluate": ("evaluate", "tensors.size"),
-    "report": ("benchmark", "report", "variants", "tensors.size"),
+    "report": (
+        "benchmark",
+        "split",
+        "tensors",
+        "prototypes",
+        "model",
+        "synthesis",
+        "train",
+        "predict",
+        "evaluate",
+        "report",
+        "method",
+        "variants",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ The patterns are Snakemake's wildcards; `path(pattern, ...)` fills them in.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,8 @@ RESUME = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.resume.pt"
 PREDICTIONS = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.safetensors"
 TIMING = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.timing.json"
 METRICS = "data/metrics/{dataset}/{category}/{variant}/seed{seed}.json"
-REPORTS = "reports"
 RESULTS = "reports/results.csv"
-LOG = "data/logs/{stage}/{name}.log"
+PAGES = ("README", "paper_tables", "delta_to_paper", "ablations", "deviations", "cost", "failures")
 
 # The textures of the heterologous anomalies are indexed and cached like a category of the data set `dtd`.
 TEXTURES = {"dataset": "dtd", "category": "textures"}
@@ -36,6 +35,11 @@ TEXTURES = {"dataset": "dtd", "category": "textures"}
 def path(pattern: str, **wildcards: Any) -> Path:
     """`pattern` with its wildcards filled in."""
     return Path(pattern.format(**wildcards))
+
+
+def report_pages(datasets: Iterable[str]) -> list[str]:
+    """The files of a report that always exist: the results, and a page for each subject and data set."""
+    return [RESULTS, *(f"reports/{name}.md" for name in (*PAGES, *datasets))]
 
 
 def digest_file(artefact: str) -> str:

@@ -1,6 +1,6 @@
 # Pages, tables and figures: everything under reports/ is computed from the metrics.
 
-REPORT_OUTPUTS = [layout.RESULTS, "reports/README.md", *(f"reports/{dataset}.md" for dataset in RUNS)]
+REPORT_OUTPUTS = layout.report_pages(RUNS)
 
 
 rule phase_report:
