@@ -90,9 +90,16 @@ def sharpen(image: np.ndarray, factor: int) -> np.ndarray:
     The degenerate image is the 3x3 smoothing [[1, 1, 1], [1, 5, 1], [1, 1, 1]] / 13.
     """
     total = cv2.boxFilter(image, cv2.CV_32S, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
-    wide = image.astype(np.int32)
-    smooth = (total + 4 * wide + 6) // 13
-    return np.clip((256 * smooth + factor * (wide - smooth) + 128) >> 8, 0, 255).astype(np.uint8)
+    smooth: np.ndarray = np.asarray(total, np.int32)
+    smooth += 4 * image.astype(np.int32)
+    smooth += 6
+    smooth //= 13
+    change: np.ndarray = image - smooth
+    change *= factor
+    change += 128
+    change >>= 8
+    change += smooth
+    return np.clip(change, 0, 255, out=change).astype(np.uint8)
 
 
 def apply_steps(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:

@@ -44,7 +44,7 @@ class Synthesizer:
         normals: np.ndarray,
         seen: np.ndarray,
         seen_masks: np.ndarray,
-        textures: Sequence[np.ndarray],
+        textures: Sequence[np.ndarray] | np.ndarray,
         *,
         settings: "SynthesisSettings",
         seed: int,

@@ -25,7 +25,7 @@ class Materials:
     normals: np.ndarray
     seen: np.ndarray
     seen_masks: np.ndarray
-    textures: Sequence[np.ndarray]
+    textures: Sequence[np.ndarray] | np.ndarray
     foreground: Foreground | None
     grey: bool
     seen_boxes: list[Box] = field(init=False)
