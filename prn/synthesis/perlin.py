@@ -41,16 +41,27 @@ def perlin_noise(
     rows, columns = rows or slice(0, height), columns or slice(0, width)
     cell_y, factors_y = _axis(height, angles.shape[0] - 1)
     cell_x, factors_x = _axis(width, angles.shape[1] - 1)
-    left, near, far, near_moment, far_moment = cell_x[columns], *factors_x[columns].T
-    sine, cosine = math.sqrt(2) * np.sin(angles), math.sqrt(2) * np.cos(angles)
-    # Per lattice row: the part that the rows' moments multiply, and the part that their weights multiply.
-    for_moments = sine[:, left] * near + sine[:, left + 1] * far
-    for_weights = cosine[:, left] * near_moment + cosine[:, left + 1] * far_moment
-    interpolated = np.stack((for_weights[:-1], for_weights[1:], for_moments[:-1], for_moments[1:]), axis=1)
-    cells = cell_y[rows]
-    noise = np.empty((len(cells), len(left)))
-    first, last = int(cells[0]), int(cells[-1])
-    starts = np.searchsorted(cells, np.arange(first, last + 2)).tolist()
-    for cell, start, stop in zip(range(first, last + 1), starts[:-1], starts[1:], strict=True):
-        np.matmul(factors_y[rows][start:stop], interpolated[cell], out=noise[start:stop])
-    return noise
+    first, last = int(cell_y[rows.start]), int(cell_y[rows.stop - 1])
+    used = angles[first : last + 2]
+    left, (near, far, near_moment, far_moment) = cell_x[columns], factors_x[columns].T
+    # Per lattice row: the part that the rows' weights multiply (x gradients), then that of their moments (y gradients).
+    for_weights = _interpolated(math.sqrt(2) * np.cos(used), left, near_moment, far_moment)
+    for_moments = _interpolated(math.sqrt(2) * np.sin(used), left, near, far)
+    corners = np.stack((for_weights[:-1], for_weights[1:], for_moments[:-1], for_moments[1:]), axis=1)
+    side, rest = divmod(height, angles.shape[0] - 1)
+    if rest == 0:
+        whole_cells = factors_y[first * side : (last + 1) * side].reshape(-1, side, 4) @ corners
+        return whole_cells.reshape(-1, len(left))[rows.start - first * side : rows.stop - first * side]
+    cells, factors = cell_y[rows], factors_y[rows]
+    starts = np.searchsorted(cells, np.arange(first, last + 2))
+    return np.concatenate([factors[starts[i] : starts[i + 1]] @ corners[i] for i in range(last - first + 1)])
+
+
+def _interpolated(values: np.ndarray, left: np.ndarray, near: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Per lattice row and pixel column: near times the value at the column's cell plus far times the next one."""
+    result = values.take(left, axis=1)
+    result *= near
+    following = values.take(left + 1, axis=1)
+    following *= far
+    result += following
+    return result
