@@ -89,8 +89,8 @@ def delta_page(settings: Settings, results: Results) -> Page:
         " number*, *not run*"
         + (", *not comparable* (generated images)" if settings.benchmark.generated_images else "")
         + ". **Above by more than the tolerance is flagged as a possible leak**: first check that no test image was"
-        " used in training. Measured is the mean over the seeds, spread their standard deviation; the difference is that of"
-        " the two printed numbers. A published mean goes over the categories that were measured.",
+        " used in training. Measured is the mean over the seeds, spread their standard deviation; the difference is"
+        " that of the two printed numbers. A published mean goes over the categories that were measured.",
         count_verdicts(settings, results),
     )
     for dataset in results.datasets():

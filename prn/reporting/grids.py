@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from prn.reporting import style
 from prn.reporting.evidence import Evidence
+from prn.reporting.mosaic import ColourBar, Tile, coloured, overlay, truth_picture, write_mosaic
 from prn.reporting.wording import variant_name
 
 RULE = (
@@ -17,7 +15,6 @@ RULE = (
     " as rows allow, some spread evenly over the rest; among the good ones the highest (worst false alarm) and the"
     " median."
 )
-CELL_INCHES = 1.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +63,16 @@ def score_grid(evidence: Evidence, rows: int, path: Path) -> list[Chosen]:
     """Write the grid of input, ground truth, score map and overlay of one run; returns the rows it shows."""
     chosen = choose(evidence.image_scores, evidence.defective, rows)
     scale = Normalize(*colour_range(evidence.score_maps), clip=True)
-    titles = ("input", "ground truth", "score map", "overlay")
-    with style.figure(CELL_INCHES * len(titles) + 1.9, CELL_INCHES * len(chosen) + 0.35) as made:
-        axes = made.subplots(len(chosen), len(titles), squeeze=False)
-        for line, item in zip(axes, chosen, strict=True):
-            image, mask = evidence.images[item.index], evidence.masks[item.index]
-            score_map = evidence.score_maps[item.index]
-            truth = truth_picture(mask, bool(evidence.has_mask[item.index]), bool(evidence.defective[item.index]))
-            pictures = (image, truth, coloured(score_map, scale), overlay(image, score_map, scale))
-            for axis, picture in zip(line, pictures, strict=True):
-                _picture(axis, picture)
-            _outline(line[3], mask)
-            _row_label(line[0], item, evidence)
-        for axis, title in zip(axes[0], titles, strict=True):
-            axis.set_title(title)
-        made.colorbar(
-            ScalarMappable(scale, style.SCORE_MAP), ax=axes, label="anomaly score", fraction=0.04, extend="max"
+    tiles = []
+    for item in chosen:
+        image, mask, score_map = (part[item.index] for part in (evidence.images, evidence.masks, evidence.score_maps))
+        truth = truth_picture(mask, bool(evidence.has_mask[item.index]))
+        tiles.append(
+            [Tile(image), Tile(truth), Tile(coloured(score_map, scale)), Tile(overlay(image, score_map, scale), mask)]
         )
-        style.save(made, path, photographs=True)
+    labels = [_row_label(item, evidence) for item in chosen]
+    titles = ["input", "ground truth", "score map", "overlay"]
+    write_mosaic(tiles, labels, titles, path, ColourBar(scale, "anomaly score"))
     return chosen
 
 
@@ -96,62 +85,21 @@ def methods_grid(runs: list[Evidence], rows: int, path: Path) -> list[Chosen]:
     chosen = choose(first.image_scores, first.defective, rows)
     position = [{name: index for index, name in enumerate(run.paths)} for run in runs]
     scales = [Normalize(*colour_range(run.score_maps), clip=True) for run in runs]
+    tiles = []
+    for item in chosen:
+        image, mask = first.images[item.index], first.masks[item.index]
+        line = [Tile(image), Tile(truth_picture(mask, bool(first.has_mask[item.index])))]
+        for run, places, scale in zip(runs, position, scales, strict=True):
+            score_map = run.score_maps[places[first.paths[item.index]]]
+            line.append(Tile(overlay(image, score_map, scale), mask))
+        tiles.append(line)
+    labels = [_row_label(item, first) for item in chosen]
     titles = ["input", "ground truth", *(variant_name(run.run.variant) for run in runs)]
-    with style.figure(CELL_INCHES * len(titles) + 1.9, CELL_INCHES * len(chosen) + 0.35) as made:
-        axes = made.subplots(len(chosen), len(titles), squeeze=False)
-        for line, item in zip(axes, chosen, strict=True):
-            image, mask = first.images[item.index], first.masks[item.index]
-            _picture(line[0], image)
-            _picture(line[1], truth_picture(mask, bool(first.has_mask[item.index]), bool(first.defective[item.index])))
-            for axis, run, places, scale in zip(line[2:], runs, position, scales, strict=True):
-                score_map = run.score_maps[places[first.paths[item.index]]]
-                _picture(axis, overlay(image, score_map, scale))
-                _outline(axis, mask)
-            _row_label(line[0], item, first)
-        for axis, title in zip(axes[0], titles, strict=True):
-            axis.set_title(title)
-        label = "score, stretched for each method"
-        made.colorbar(
-            ScalarMappable(Normalize(0, 1), style.SCORE_MAP), ax=axes, label=label, fraction=0.04, extend="max"
-        )
-        style.save(made, path, photographs=True)
+    write_mosaic(tiles, labels, titles, path, ColourBar(Normalize(0, 1), "score, stretched for each method"))
     return chosen
 
 
-def coloured(score_map: np.ndarray, scale: Normalize) -> np.ndarray:
-    """A score map as an RGB picture, uint8 H x W x 3."""
-    return (mpl.colormaps[style.SCORE_MAP](scale(score_map))[..., :3] * 255).round().astype(np.uint8)
-
-
-def overlay(image: np.ndarray, score_map: np.ndarray, scale: Normalize) -> np.ndarray:
-    """The image under the score map's colours, which cover the more the higher the score, uint8 H x W x 3."""
-    cover = 0.75 * np.asarray(scale(score_map))[..., None]
-    return ((1 - cover) * image + cover * coloured(score_map, scale)).round().astype(np.uint8)
-
-
-def truth_picture(mask: np.ndarray, has_mask: bool, defective: bool) -> np.ndarray:
-    """The ground truth as an RGB picture: white is defect; mid-grey stands for a defect without a mask."""
-    if defective and not has_mask:
-        return np.full((*mask.shape, 3), 128, np.uint8)
-    return np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
-
-
-def _picture(axis, picture: np.ndarray) -> None:
-    axis.imshow(picture, interpolation="nearest")
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.grid(False)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-
-
-def _outline(axis, mask: np.ndarray) -> None:
-    if mask.any() and not mask.all():
-        axis.contour(mask.astype(float), levels=[0.5], colors=style.OUTLINE, linewidths=1.0)
-
-
-def _row_label(axis, item: Chosen, evidence: Evidence) -> None:
-    kind = Path(evidence.paths[item.index]).parent.name
-    name = f"{kind}/{Path(evidence.paths[item.index]).stem}"
-    text = f"{item.label}\n{name[-24:]}\nscore {evidence.image_scores[item.index]:.3g}"
-    axis.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=6)
+def _row_label(item: Chosen, evidence: Evidence) -> str:
+    path = Path(evidence.paths[item.index])
+    name = f"{path.parent.name}/{path.stem}"[-20:]
+    return f"{item.label}\n{name}\nscore {evidence.image_scores[item.index]:.3g}"

@@ -139,8 +139,10 @@ def _what(settings: Settings, results: Results, unplanned: int) -> list[str]:
     if commits:
         lines.append("code: " + listing([f"`{c}`" + ("" if clean else " (tree not clean)") for c, clean in commits]))
     if results.stale:
-        reasons = listing(sorted(set(results.stale.values())))
-        lines.append(f"**{plural(len(results.stale), 'run')} stale and shown as such**: {reasons}")
+        reasons = listing(sorted({reason.rpartition(": ")[2] for reason in results.stale.values()}))
+        lines.append(
+            f"**{plural(len(results.stale), 'run')} stale and shown as such**: {reasons}; see [failures.md](failures.md)"
+        )
     if results.missing:
         by_variant: dict[str, int] = {}
         for run in results.missing:

@@ -4,14 +4,19 @@ from pathlib import Path
 
 from prn.config import Settings
 from prn.reporting.ablations import ablations_page
+from prn.reporting.cost import cost_page
+from prn.reporting.data_card import data_card_page
 from prn.reporting.dataset_page import dataset_page
 from prn.reporting.delta import delta_page
-from prn.reporting.document import Block, Page, write_page, write_text
+from prn.reporting.deviations import deviations_page
+from prn.reporting.document import GENERATED_BY, Block, Figure, Page, write_page, write_text
+from prn.reporting.failures import Failures, failures_page
+from prn.reporting.html import HTML, write_html
 from prn.reporting.overview import overview_page
 from prn.reporting.paper_tables import paper_tables_page
 from prn.reporting.pictures import Studio, category_figures, dataset_figures
 from prn.reporting.results import Results, StaleCheck, from_csv, planned_runs, read_results, to_csv, unplanned_runs
-from prn.reporting.run_card import write_run_cards
+from prn.reporting.run_card import card_path, runs_page, write_run_cards
 from prn.reporting.wording import dataset_name
 
 
@@ -24,19 +29,45 @@ def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> No
     results = Results(from_csv(text), plan)
     studio = Studio(root, folder, settings, results)
     pages: list[tuple[Page, str]] = []
+    failures: dict[str, list[Failures]] = {}
     for dataset in results.datasets():
         drawn = {category: category_figures(studio, dataset, category) for category in results.categories(dataset)}
         figures: dict[str, list[Block]] = {category: pictures.blocks for category, pictures in drawn.items()}
         figures[""] = dataset_figures(studio, dataset, list(drawn.values()))
+        failures[dataset] = [one for pictures in drawn.values() for one in pictures.failures]
         page = dataset_page(dataset, settings, results, figures)
         pages.append((page, f"{dataset_name(dataset)}, category by category, measured beside published"))
     pages += [
         (paper_tables_page(settings, results), "every table of the paper, published and measured"),
         (delta_page(settings, results), "measured against published, number by number"),
         (ablations_page(settings, results), "what each part of PRN is worth"),
+        (
+            failures_page(settings, results, failures, root, folder),
+            "the worst misses and false alarms; runs that failed",
+        ),
+        (data_card_page(root, settings, results), "the images: counts, defects, splits, licences"),
+        (deviations_page(root, settings, results), "every difference from the paper, and why"),
+        (cost_page(root, settings, results), "time and memory"),
     ]
-    write_run_cards(root, folder, results)
-    others = [(page.name, words) for page, words in pages]
-    for page, _ in pages:
+    pages.append((runs_page(settings, results, write_run_cards(root, folder, results)), "a run card for each run"))
+    others = [*((page.name, words) for page, words in pages), (HTML, "all of this in one file, with sortable tables")]
+    first = overview_page(settings, results, others, unplanned_runs(root, plan))
+    written = [first, *(page for page, _ in pages)]
+    for page in written:
         write_page(page, folder)
-    write_page(overview_page(settings, results, others, unplanned_runs(root, plan)), folder)
+    write_html(written, folder, first.title)
+    remove_leftovers(folder, written, results)
+
+
+def remove_leftovers(folder: Path, pages: list[Page], results: Results) -> None:
+    """Delete what an earlier report left in its own folders, and generated pages that are no longer made."""
+    kept = {block.path for page in pages for block in page.blocks if isinstance(block, Figure)}
+    kept |= {card_path(run, ending) for run in results.done for ending in (".json", ".md")}
+    for owned in ("figures", "runs"):
+        for file in (folder / owned).rglob("*"):
+            if file.is_file() and file.relative_to(folder).as_posix() not in kept:
+                file.unlink()
+    names = {page.name for page in pages}
+    for file in folder.glob("*.md"):
+        if file.name not in names and GENERATED_BY in file.read_text(encoding="utf-8"):
+            file.unlink()

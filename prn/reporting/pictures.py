@@ -1,6 +1,7 @@
 """All figures of a report: drawn into `reports/figures`, handed to the pages with their texts."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from prn.reporting.curves import (
 )
 from prn.reporting.document import Block, Figure
 from prn.reporting.evidence import NoEvidence, read_evidence
+from prn.reporting.failures import Failures, find_failures
 from prn.reporting.grids import RULE, methods_grid, score_grid
 from prn.reporting.results import Results, Run
 from prn.reporting.sheets import synthesis_sheet
@@ -68,10 +70,11 @@ class Studio:
 
 @dataclass(frozen=True, slots=True)
 class CategoryPictures:
-    """The blocks under a category's heading, and its regions' recall by size for the data set's figure."""
+    """The blocks under a category's heading, its regions' recall by size, and where the first run fails."""
 
     blocks: list[Block]
     sizes: dict[str, list[SizeRecall]]
+    failures: list[Failures]
 
 
 def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPictures:
@@ -87,12 +90,13 @@ def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPic
     blocks = [_try(partial(draw, studio, dataset, category), what) for draw, what in drawings]
     recalls = {}
     for variant in studio.shown_variants(dataset, category):
-        try:
+        with suppress(NoEvidence):
             recalls[variant] = recall_by_size(_seeds(studio, dataset, category, variant))
-        except NoEvidence:
-            continue
+    failures = []
+    with suppress(NoEvidence):
+        failures.append(find_failures(studio.scored(studio.first_run(dataset, category))))
     studio.release()
-    return CategoryPictures([block for block in blocks if block], recalls)
+    return CategoryPictures([block for block in blocks if block], recalls, failures)
 
 
 def dataset_figures(studio: Studio, dataset: str, pictures: list[CategoryPictures]) -> list[Block]:

@@ -67,7 +67,10 @@ class Row:
     n_test_without_mask: int | None
     train_seconds: float | None
     train_steps: int | None
+    images_per_second: float | None
     peak_memory_mb: float | None
+    batch1_p95_seconds: float | None
+    batch32_seconds: float | None
     method: str
     weights: str
     device: str
@@ -84,6 +87,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+FLOATS = tuple(field.name for field in fields(Row) if field.type == float | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def _read_metrics(file: Path, run: Run) -> dict[str, Any]:
 
 
 def _rows(run: Run, data: dict[str, Any], stale: str | None) -> list[Row]:
-    train, counts = data.get("train") or {}, data.get("counts") or {}
+    train, counts, timing = (data.get(name) or {} for name in ("train", "counts", "timing"))
     rows = []
     for metric in ALL_METRICS:
         scale = 1.0 if metric == "seconds_per_image" else 100.0
@@ -187,7 +191,10 @@ def _rows(run: Run, data: dict[str, Any], stale: str | None) -> list[Row]:
                 n_test_without_mask=counts.get("test_without_mask"),
                 train_seconds=_scaled(train.get("seconds")),
                 train_steps=train.get("steps"),
+                images_per_second=_scaled(train.get("images_per_second")),
                 peak_memory_mb=_scaled(train.get("peak_memory_mb")),
+                batch1_p95_seconds=_scaled(timing.get("batch1_p95_s")),
+                batch32_seconds=_scaled(timing.get("batch32_median_s")),
                 method=str(data.get("method", "")),
                 weights=str(data.get("weights", "")),
                 device=str(data.get("device", "")),
@@ -223,7 +230,7 @@ def from_csv(text: str) -> list[Row]:
 def _parsed(row: dict[str, str]) -> Row:
     values: dict[str, Any] = dict(row)
     for name, value in row.items():
-        if name in ("value", "confidence_low", "confidence_high", "train_seconds", "peak_memory_mb"):
+        if name in FLOATS:
             values[name] = float(value) if value else None
         elif name.startswith("n_") or name in ("seed", "train_steps"):
             values[name] = int(value) if value else None

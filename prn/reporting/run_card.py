@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from prn.config import Settings
 from prn.errors import DataCorrupt
 from prn.reporting.document import Bullets, Code, Heading, Page, Table, markdown, write_text
 from prn.reporting.results import ALL_METRICS, METRICS, Results, Run
-from prn.reporting.wording import METRIC_NAMES, dataset_name, number, seconds_text, variant_name
+from prn.reporting.wording import METRIC_NAMES, dataset_name, generated_title, number, seconds_text, variant_name
 
 # An absolute path of two or more parts, not part of an address; a Windows path with its drive.
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])(?:~|/)[\w.@+~-]*(?:/[\w.@+ ~-]*[\w.@+~-])+/?|\b[A-Za-z]:\\[^\s\"']+")
@@ -58,6 +59,24 @@ def write_run_cards(root: Path, folder: Path, results: Results) -> list[Run]:
         write_text(folder / card_path(run, ".json"), text)
         write_text(folder / card_path(run, ".md"), markdown(card_page(run, card)))
     return runs
+
+
+def runs_page(settings: Settings, results: Results, runs: list[Run]) -> Page:
+    """`runs.md`: every run with its numbers and its card."""
+    page = Page("runs.md", generated_title("Runs", settings))
+    rows = []
+    for run in runs:
+        cells = {
+            row.metric: _metric(row.value if row.value is not None else row.state)
+            for metric in METRICS
+            for row in results.cell(run.dataset, run.category, run.variant, metric)
+            if row.seed == run.seed
+        }
+        name = [dataset_name(run.dataset), run.category, variant_name(run.variant), str(run.seed)]
+        rows.append([*name, f"[card]({card_path(run, '.md')})", *(cells[metric] for metric in METRICS)])
+    header = ["Data set", "Category", "Variant", "Seed", "Card", *(METRIC_NAMES[metric] for metric in METRICS)]
+    page.add(Table(header, rows, left=5) if rows else "Nothing has been run yet.")
+    return page
 
 
 def _identity(run: Run) -> dict[str, Any]:

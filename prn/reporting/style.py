@@ -26,7 +26,6 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, BLACK = (
 VARIANT_COLOURS = {"prn": BLUE, "untrained": VERMILION, "mean-image": GREEN, "colour-threshold": PURPLE}
 OTHER_COLOURS = (ORANGE, SKY, GREEN, PURPLE, YELLOW, BLACK)
 SCORE_MAP = "inferno"
-OUTLINE = "#FFFFFF"
 
 _STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
@@ -63,17 +62,18 @@ def variant_colour(variant: str, variants: list[str]) -> str:
 
 
 @contextmanager
-def figure(width: float, height: float) -> Iterator[Figure]:
+def figure(width: float, height: float, by_hand: bool = False) -> Iterator[Figure]:
     """A figure in the common style, without any window or global state; sizes in inches."""
     with mpl.rc_context(_STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
+        yield Figure(figsize=(width, height), layout=None if by_hand else "constrained")
 
 
-def save(made: Figure, path: Path, photographs: bool = False, dpi: int = 110) -> None:
+def save(made: Figure, path: Path, photographs: bool = False, dpi: int = 110, tight: bool = True) -> None:
     """Write a figure as a PNG, atomically, without software name or date; drawings get 256 colours to stay small."""
     buffer = BytesIO()
     with mpl.rc_context(_STYLE):
-        made.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.06, metadata={"Software": None})
+        edges: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06} if tight else {}
+        made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **edges)
     buffer.seek(0)
     picture = Image.open(buffer).convert("RGB")
     if not photographs:
