@@ -7,19 +7,19 @@ import shutil
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from prn.artifacts import atomic_write, sha256_file
 from prn.datasets import registry
 from prn.datasets.capacity import check_disk
+from prn.datasets.progress import progress_bar
 from prn.datasets.registry import Archive, DataSet
-from prn.datasets.transfer import LOOPBACK, Options, TransferError, arrived, discard, transfer
+from prn.datasets.transfer import LOOPBACK, Options, Report, TransferError, arrived, discard, transfer
 from prn.errors import DataCorrupt, DataMissing, PrnError, SettingsError
 
 SUMS = "SHA256SUMS"
@@ -59,9 +59,9 @@ def fetch(
     """
     facts, folder, choice = registry.find(dataset), Path(archive_dir), options or Options()
     wanted = _resolve(facts, source, choice)
-    if all(item.local is not None and not item.copy for item in wanted):
-        return [_in_place(item, folder) for item in wanted]
     try:
+        if all(item.local is not None and not item.copy for item in wanted):
+            return [_in_place(item, folder) for item in wanted]
         with hold(folder / f".{dataset}.lock", f"the archives of {facts.title}"):
             todo = [item for item in wanted if not (folder / item.archive.name).exists()]
             _announce(facts, folder, todo, reserve)
@@ -210,7 +210,7 @@ def _download(facts: DataSet, archive: Archive, target: Path, progress: bool, op
     part = target.with_name(f"{target.name}.part")
     failures = []
     for url in archive.urls:
-        with _bar(archive, arrived(part), progress) as report:
+        with progress_bar(archive.name, archive.bytes, "B", initial=arrived(part), enabled=progress) as report:
             try:
                 _one_address(url, archive, part, options, report)
             except (TransferError, httpx.HTTPError, httpx.InvalidURL) as error:
@@ -229,7 +229,7 @@ def _download(facts: DataSet, archive: Archive, target: Path, progress: bool, op
     )
 
 
-def _one_address(url: str, archive: Archive, part: Path, options: Options, report: Callable[[int], None]) -> None:
+def _one_address(url: str, archive: Archive, part: Path, options: Options, report: Report) -> None:
     """Fetch and check; a continued part with the wrong hash is fetched once more from its start."""
     for continued in (arrived(part) > 0, False):
         transfer(url, part, expected=archive.bytes, connections=archive.connections, options=options, report=report)
@@ -274,20 +274,3 @@ def _check(path: Path, archive: Archive, pins: Path | None) -> None:
             f"{path}: sha256 is {actual} ({size} bytes), expected {expected}{of} ({origin}); "
             "nothing was extracted. Delete the file and run again"
         )
-
-
-@contextlib.contextmanager
-def _bar(archive: Archive, initial: int, progress: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar in bytes on a terminal, a line now and then in a log; gives the function that counts."""
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    with tqdm(
-        total=archive.bytes,
-        initial=initial,
-        unit="B",
-        unit_scale=True,
-        desc=archive.name,
-        disable=not progress,
-        mininterval=interval,
-        maxinterval=interval,
-    ) as bar:
-        yield bar.update

@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ from prn.artifacts import sha256_file
 from prn.datasets.capacity import check_disk
 from prn.datasets.download import hold
 from prn.datasets.layout import shown
+from prn.datasets.progress import progress_bar
 from prn.errors import DataCorrupt, DataMissing, PrnError
 
 MARKER = ".prn-source.json"
@@ -50,6 +51,7 @@ def extract(
     facts: Mapping[str, Any] | None = None,
     unpacked: int = 0,
     limits: Limits | None = None,
+    progress: bool = False,
 ) -> Path:
     """Unpack zip, tar, tar.gz and tar.xz archives into the folder `dest`, all of them or nothing; returns `dest`.
 
@@ -70,9 +72,8 @@ def extract(
         with hold(target.with_name(f".{target.name}.lock"), str(target)):
             sources = [{"name": p.name, "bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in paths]
             if not _in_place(target, sources):
-                _build(
-                    target, paths, {**(facts or {}), "archives": sources}, tops or {}, (unpacked, limits or Limits())
-                )
+                bounds = (unpacked, limits or Limits(), progress)
+                _build(target, paths, {**(facts or {}), "archives": sources}, tops or {}, bounds)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise PrnError(f"{target}: the disk is full, nothing was kept; free some space and run again") from error
@@ -120,10 +121,10 @@ def _size(path: Path) -> int:
 
 
 def _build(
-    target: Path, paths: list[Path], record: dict[str, Any], tops: Mapping[str, str], bounds: tuple[int, Limits]
+    target: Path, paths: list[Path], record: dict[str, Any], tops: Mapping[str, str], bounds: tuple[int, Limits, bool]
 ) -> None:
     """Unpack into a hidden sibling and rename it onto `target`."""
-    unpacked, limits = bounds
+    unpacked, limits, progress = bounds
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.extracting"):
         shutil.rmtree(left)
     check_disk(target.parent, max(unpacked, sum(_zip_size(path) for path in paths)), f"extracting {target.name}")
@@ -133,7 +134,8 @@ def _build(
         tree.mkdir()
         for number, path in enumerate(paths):
             room = stage / str(number)
-            _unpack(path, room, limits)
+            with progress_bar(f"extracting {path.name}", None, "B", enabled=progress) as done:
+                _unpack(path, room, _Meter(path, limits, done))
             _merge(room, tree, path, tops.get(path.name, ""))
         files = {p.relative_to(tree).as_posix(): p.stat().st_size for p in sorted(tree.rglob("*")) if p.is_file()}
         files.pop(MARKER, None)
@@ -174,6 +176,7 @@ class _Meter:
 
     path: Path
     limits: Limits
+    done: Callable[[int], object]
     entries: int = 0
     written: int = 0
 
@@ -186,6 +189,7 @@ class _Meter:
     def bytes(self, count: int) -> None:
         """`count` more bytes came out."""
         self.written += count
+        self.done(count)
         grown = self.limits.allowance + self.limits.ratio * self.path.stat().st_size
         if self.written > min(self.limits.bytes, grown):
             raise DataCorrupt(
@@ -194,10 +198,9 @@ class _Meter:
             )
 
 
-def _unpack(path: Path, room: Path, limits: Limits) -> None:
+def _unpack(path: Path, room: Path, meter: _Meter) -> None:
     """One archive into the new folder `room`."""
     room.mkdir()
-    meter = _Meter(path, limits)
     with path.open("rb") as file:
         head = file.read(512)
     try:

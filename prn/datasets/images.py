@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prn.artifacts import atomic_write
 from prn.datasets.capacity import check_memory
+from prn.datasets.progress import tracked
 from prn.errors import DataCorrupt, DataMissing
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class CategoryTensors:
             "has_mask": self.has_mask.astype(np.uint8),
             "lost_regions": self.lost_regions,
         }
-        _save(arrays, path, {"format": FORMAT, "source": self.source, "paths": json.dumps(self.paths)})
+        _save(arrays, path, {"format": FORMAT, "source": self.source, "paths": self.paths})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "CategoryTensors":
@@ -187,7 +188,7 @@ class CategoryTensors:
         return cls(
             images=arrays["images"],
             masks=arrays["masks"],
-            paths=json.loads(metadata["paths"]),
+            paths=metadata["paths"],
             has_mask=arrays["has_mask"].astype(bool),
             lost_regions=arrays["lost_regions"],
             source=metadata["source"],
@@ -224,7 +225,7 @@ def build_tensors(
             masks[i], lost[i] = resize_mask(mask, size)
 
     with ThreadPoolExecutor(workers or cores()) as pool:
-        list(pool.map(fill, range(count)))
+        list(tracked(pool.map(fill, range(count)), f"tensors at {size}x{size}", count))
     has_mask = np.array([row.label == 0 or bool(row.mask) for row in rows], dtype=bool)
     return CategoryTensors(images, masks, [row.path for row in rows], has_mask, lost, source_digest(rows, size))
 
@@ -270,7 +271,7 @@ def texture_tensors(root: str | os.PathLike[str], size: int, workers: int | None
         textures[i] = resize_image(read_image(files[i]), size)
 
     with ThreadPoolExecutor(workers or cores()) as pool:
-        list(pool.map(fill, range(len(files))))
+        list(tracked(pool.map(fill, range(len(files))), f"textures at {size}x{size}", len(files)))
     return textures
 
 
@@ -284,21 +285,23 @@ def load_textures(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return _load(path, TEXTURE_FORMAT)[0]["textures"]
 
 
-def _save(arrays: dict[str, NDArray], path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+def _save(arrays: dict[str, NDArray], path: str | os.PathLike[str], metadata: dict[str, Any]) -> None:
     from safetensors.numpy import save_file
 
+    # one key only: the library writes several in an order that changes from run to run
+    record = {"prn": json.dumps(metadata, sort_keys=True)}
     with atomic_write(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=metadata)
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=record)
 
 
-def _load(path: str | os.PathLike[str], expected: str) -> tuple[dict[str, NDArray], dict[str, str]]:
+def _load(path: str | os.PathLike[str], expected: str) -> tuple[dict[str, NDArray], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise DataMissing(f"{path}: no such file; run the stage that makes it")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("prn", "{}"))
             if metadata.get("format") != expected:
                 raise DataCorrupt(
                     f"{path}: its format is {metadata.get('format')!r}, expected {expected!r}; delete it and run again"

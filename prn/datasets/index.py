@@ -18,6 +18,7 @@ from prn.datasets import btad, dagm, dtd, folder, ksdd2, mvtec
 from prn.datasets.extract import origin
 from prn.datasets.images import cores, decode, mask_from_bytes, read_bytes
 from prn.datasets.layout import SHOWN, Entry, shown
+from prn.datasets.progress import tracked
 from prn.datasets.registry import check_counts
 from prn.errors import DataCorrupt, DataMissing, PrnError
 
@@ -88,7 +89,7 @@ def build_index(
             return error
 
     with ThreadPoolExecutor(workers or cores()) as pool:
-        results = list(pool.map(describe, entries))
+        results = list(tracked(pool.map(describe, entries), f"index of {dataset}/{category}", len(entries)))
     faults = [result for result in results if isinstance(result, PrnError)]
     if faults:
         kind = DataCorrupt if any(isinstance(fault, DataCorrupt) for fault in faults) else DataMissing

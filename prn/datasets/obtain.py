@@ -48,6 +48,7 @@ def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progres
         tops={archive.name: archive.top for archive in facts.archives},
         facts={"dataset": dataset, "published": _published(facts, hashes, source)},
         unpacked=facts.unpacked_bytes if source is None else 0,
+        progress=progress,
     )
     record = origin(tree) or {}
     return _receipt(dataset, tree_root(dataset, tree), hashes, published=bool(record.get("published")))

@@ -23,7 +23,7 @@ from prn.datasets.capacity import check_disk
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HTML = (b"<!doctype", b"<html", b"<?xml")
-Report = Callable[[int], None]  # called with the number of bytes that arrived
+Report = Callable[[int], object]  # called with the number of bytes that arrived
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from prn.artifacts import sha256_file
 from prn.datasets import ksdd2
 from prn.datasets.images import IMAGE_SUFFIXES, cores
 from prn.datasets.index import IndexRow
+from prn.datasets.progress import tracked
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def verify(
         return "changed" if expected[path] and found != expected[path] else ""
 
     with ThreadPoolExecutor(workers or cores()) as pool:
-        states = dict(zip(expected, pool.map(state, expected), strict=True))
+        states = dict(zip(expected, tracked(pool.map(state, expected), "verify", len(expected)), strict=True))
     extra = [] if root.is_file() else _extra(base, expected.keys(), dataset)
     return VerifyReport(
         checked=len(expected),

@@ -167,6 +167,15 @@ def test_an_archives_tree_without_a_mask_is_an_error(tmp_path):
         build_index("mvtec", receipt["root"], "bottle")
 
 
+def test_nothing_is_extracted_from_an_archive_with_another_hash(tmp_path):
+    archive, _ = put_archive("btad", tmp_path / "source")
+    archive.write_bytes(archive.read_bytes() + b"more")
+    for source in (str(archive), archive.as_uri()):
+        with pytest.raises(DataCorrupt, match="nothing was extracted"):
+            obtain("btad", source, tmp_path / "archives", tmp_path / "tree", progress=False)
+    assert not (tmp_path / "tree").exists()
+
+
 @pytest.mark.parametrize("around", [True, False])
 def test_an_extracted_folder_is_used_where_it_is(tmp_path, around):
     files = btad_tree("BTech_Dataset_transformed/" if around else "")

@@ -1,5 +1,6 @@
 """R1 to R7 and R26: archives come checked, resumed only when that is safe, from mirrors, from files, or not at all."""
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -614,20 +615,12 @@ def test_a_file_where_the_folder_should_be(register, data, tmp_path):
 def test_progress_counts_every_byte_once(server, register, data, tmp_path, monkeypatch):
     counted = []
 
-    class Bar:
-        def __init__(self, initial, **_):
-            counted.append(initial)
+    @contextlib.contextmanager
+    def bar(*_, initial, **__):
+        counted.append(initial)
+        yield counted.append
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def update(self, count):
-            counted.append(count)
-
-    monkeypatch.setattr(download, "tqdm", Bar)
+    monkeypatch.setattr(download, "progress_bar", bar)
     register(data, server.at("/set.zip", cut(data, 100_000), whole(data)))
     get(tmp_path)
     assert sum(counted) == len(data)

@@ -277,7 +277,7 @@ def test_the_cache_is_read_by_any_reader_of_safetensors(tmp_path):
     header = json.loads(data[8 : 8 + length])
     assert header["images"]["dtype"] == "U8"
     assert header["images"]["shape"] == [5, 8, 8, 3]
-    assert json.loads(header["__metadata__"]["paths"])[0] == "0.png"
+    assert json.loads(header["__metadata__"]["prn"])["paths"][0] == "0.png"
 
 
 def test_the_cache_knows_what_it_was_made_from(tmp_path):
