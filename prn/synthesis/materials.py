@@ -52,12 +52,13 @@ class Materials:
 
     def _texture(self, index: int) -> np.ndarray:
         """A texture, grey where the category is; the latest is kept, for textures that are decoded when asked."""
-        if self.latest is None or self.latest[0] != index:
+        latest = self.latest
+        if latest is None or latest[0] != index:
             texture = self.textures[index]
             if self.grey:
                 texture = cv2.merge([cv2.cvtColor(texture, cv2.COLOR_RGB2GRAY)] * 3)
-            self.latest = (index, texture)
-        return self.latest[1]
+            self.latest = latest = (index, texture)
+        return latest[1]
 
     def counts(self, strategy: Strategy, index: int) -> np.ndarray:
         """Histogram of that image, computed once."""

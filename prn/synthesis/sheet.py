@@ -53,7 +53,8 @@ def sample_parts(materials: Materials, sample: Sample) -> Parts:
     everything = Box(0, 0, *size)
     normal = materials.normals[plan.background]
     if plan.strategy == "extended":
-        source = _outlined(materials.seen[plan.source], materials.seen_masks[plan.source])
+        around = cv2.dilate(materials.seen_masks[plan.source], np.ones((5, 5), np.uint8))
+        source = _outlined(materials.seen[plan.source], around)
         middle = _region(materials, plan, everything)
     else:
         source = anomaly_colours(materials, plan, everything)

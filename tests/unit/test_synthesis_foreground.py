@@ -80,6 +80,28 @@ def test_absurd_coverage_names_the_key(threshold, share):
     assert "threshold" in str(caught.value)
 
 
+REAL = {
+    "bottle": ({"method": "threshold", "threshold": 250, "side": "dark"}, 0.65, "circle"),
+    "pill": ({"method": "threshold", "threshold": 100}, 0.40, "ellipse"),
+    "toothbrush": ({"method": "threshold", "threshold": 30}, 0.30, None),
+    "transistor": ({"method": "threshold", "channel": "saturation", "threshold": 14, "side": "dark"}, 0.21, None),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("category", REAL)
+def test_real_objects_are_found(shared_dir, category):
+    data, coverage, shape = REAL[category]
+    rule = ForegroundRule.from_dict(data, KEY)
+    for path in sorted((shared_dir / "real" / "mvtec" / category / "train" / "good").glob("*.png"))[::10]:
+        mask = foreground_mask(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), rule)
+        assert mask.mean() == pytest.approx(coverage, abs=0.07)
+        if shape:
+            contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            ideal = cv2.ellipse(np.zeros_like(mask), cv2.fitEllipse(contours[0]), 1, -1)
+            assert (ideal & mask).sum() / (ideal | mask).sum() > 0.97
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
