@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prn.config import Settings, load_settings, parse_settings, view
+from prn.config import Settings, load_settings, view
 from prn.errors import PrnError, SettingsError
 from prn.strict import suggestion
 
@@ -28,24 +28,41 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "evaluate": ("compute the metrics", ("dataset", "category", "variant", "seed")),
     "report": ("write the pages, tables and figures", ()),
 }
+# Tools that look at a cell and make no artefact of the benchmark; each reads the settings of a stage.
+TOOLS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "describe": ("print the network block by block; needs no data", ("variant",), "train"),
+    "synthesize": (
+        "write the contact sheet of the synthetic anomalies",
+        ("dataset", "category", "variant", "seed"),
+        "train",
+    ),
+    "verify": ("hold a category's files against its index", ("dataset", "category"), "index"),
+}
+COMMANDS = {**STAGES, **{name: (text, cell) for name, (text, cell, _) in TOOLS.items()}}
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all sub-commands."""
-    main_parser = argparse.ArgumentParser(prog="prn", description="PRN (CVPR 2023) as an honest benchmark, stage by stage.")
+    main_parser = argparse.ArgumentParser(
+        prog="prn", description="PRN (CVPR 2023) as an honest benchmark, stage by stage."
+    )
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="STAGE")
-    for name, (text, cell) in STAGES.items():
+    for name, (text, cell) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         _add_settings(command)
         if "dataset" in cell:
-            command.add_argument("--dataset", help="mvtec, dagm, btad, ksdd2, dtd, or one of your own (default: the category's)")
+            command.add_argument(
+                "--dataset", help="mvtec, dagm, btad, ksdd2, dtd, or one of your own (default: the category's)"
+            )
         if "category" in cell:
             command.add_argument("--category", required=True, help="as published: bottle, Class10, 03, ksdd2")
         if "variant" in cell:
             command.add_argument("--variant", default="prn", help="a name under variants in params.yaml (default: prn)")
         if "seed" in cell:
             command.add_argument("--seed", type=int, help="default: the first of benchmark.seeds")
-    miniature = commands.add_parser("miniature", help="build the demo's small archives from photographs of scikit-image")
+    miniature = commands.add_parser(
+        "miniature", help="build the demo's small archives from photographs of scikit-image"
+    )
     miniature.add_argument("--out", type=Path, required=True, help="folder for the archives")
     return main_parser
 
@@ -69,22 +86,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings file (default: params.yaml)")
-    command.add_argument("--preset", type=Path, action="append", default=[], help="a file laid over it; may be repeated")
-    command.add_argument("--root", type=Path, default=Path(), help="work folder that holds data/ and reports/ (default: .)")
-    command.add_argument("--settings", help=argparse.SUPPRESS)  # the stage's resolved settings as JSON, from the workflow
+    command.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="settings file (default: params.yaml)"
+    )
+    command.add_argument(
+        "--preset", type=Path, action="append", default=[], help="a file laid over it; may be repeated"
+    )
+    command.add_argument(
+        "--root", type=Path, default=Path(), help="work folder that holds data/ and reports/ (default: .)"
+    )
+    command.add_argument(
+        "--settings", help=argparse.SUPPRESS
+    )  # the stage's resolved settings as JSON, from the workflow
 
 
 def _run_stage(options: argparse.Namespace) -> None:
     from prn.stages.job import Job
 
-    stage: str = options.command
+    command: str = options.command
+    stage = TOOLS[command][2] if command in TOOLS else command
     cell = {name: getattr(options, name, None) for name in ("dataset", "category", "variant", "seed")}
     if options.settings is not None:
         stage_view = _json(options.settings)
     else:
         settings = load_settings(options.params, *options.preset)
-        cell = _complete(cell, settings, stage)
+        cell = _complete(cell, settings, command)
         stage_view = view(settings, stage, cell["dataset"] or "", cell["category"] or "", cell["variant"] or "")
         if stage == "prototypes":
             stage_view = view(settings, stage, variant=cell["variant"])
@@ -99,7 +125,7 @@ def _run_stage(options: argparse.Namespace) -> None:
         variant=cell["variant"] or "",
         seed=cell["seed"] or 0,
     )
-    importlib.import_module(f"prn.stages.{stage}").run(job)
+    importlib.import_module(f"prn.stages.{command}").run(job)
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -109,16 +135,18 @@ def _json(text: str) -> dict[str, Any]:
         raise SettingsError(f"--settings: not valid JSON: {error}") from error
 
 
-def _complete(cell: dict[str, Any], settings: Settings, stage: str) -> dict[str, Any]:
+def _complete(cell: dict[str, Any], settings: Settings, command: str) -> dict[str, Any]:
     """Fill in the data set of a category and the first seed; check names against the settings."""
     runs = settings.benchmark.datasets
     if cell["category"] and not cell["dataset"]:
         owners = [name for name, run in runs.items() if cell["category"] in run.categories]
         if len(owners) != 1:
             known = [category for run in runs.values() for category in run.categories]
-            raise SettingsError(f"--category {cell['category']}: name its --dataset too; {suggestion(cell['category'], known)}")
+            raise SettingsError(
+                f"--category {cell['category']}: name its --dataset too; {suggestion(cell['category'], known)}"
+            )
         cell["dataset"] = owners[0]
-    names = STAGES[stage][1]
+    names = COMMANDS[command][1]
     if "dataset" in names and not cell["dataset"]:
         raise SettingsError(f"--dataset: missing; known: {', '.join([*runs, 'dtd'])}")
     if "seed" in names and cell["seed"] is None:

@@ -1,4 +1,4 @@
-"""Typed settings of `params.yaml`. The defaults here and the values in `params.yaml` are the paper's; a test keeps them equal.
+"""Typed settings of `params.yaml`. The defaults here are the paper's, and a test keeps them equal to that file.
 
 A *variant* is a named set of overrides over the defaults. A stage sees only its *view*: the leaves listed in `VIEWS`,
 resolved for one data set, category and variant. The view is what Snakemake compares, what the command line hands over
@@ -44,7 +44,7 @@ class BenchmarkSettings:
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """Where a data set comes from instead of the registry's address: an address, an archive's folder, a data set's folder."""
+    """Where a data set comes from instead of the registry: an address, a folder of archives, an extracted folder."""
 
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -134,7 +134,15 @@ class SynthesisSettings:
 
     def check(self, path: str) -> None:
         """Ranges are low-high pairs, some kind of anomaly is made, foreground rules are known."""
-        for name in ("opacity", "gamma", "solarize", "posterize_bits", "sharpness", "perlin_scale_exponents", "target_area_size"):
+        for name in (
+            "opacity",
+            "gamma",
+            "solarize",
+            "posterize_bits",
+            "sharpness",
+            "perlin_scale_exponents",
+            "target_area_size",
+        ):
             pair = getattr(self, name)
             if len(pair) != 2 or pair[0] > pair[1]:
                 raise SettingsError(f"{path}.{name}: found {pair}, expected two numbers, the lower first")
@@ -221,7 +229,8 @@ class Settings:
 
 # Sections that a variant may override, and what each stage reads of them.
 VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict")
-# `train` adds what the variant's method reads (`prn.methods.METHODS`). Variants whose `prototypes` views agree share a file.
+# `train` adds what the variant's method reads (`prn.methods.METHODS`). Variants that agree in the view of `prototypes`
+# share a file.
 VIEWS: dict[str, tuple[str, ...]] = {
     "download": ("download",),
     "index": (),
@@ -320,7 +329,9 @@ def check_settings(settings: Settings) -> None:
     for name in settings.variants:
         resolved = resolve_variant(settings, name)
         if resolved.method not in METHODS:
-            raise SettingsError(f"variants.{name}.method: found {resolved.method!r}; {suggestion(resolved.method, METHODS)}")
+            raise SettingsError(
+                f"variants.{name}.method: found {resolved.method!r}; {suggestion(resolved.method, METHODS)}"
+            )
         if resolved.train.shots > settings.split.seen_anomalies:
             raise SettingsError(
                 f"variants.{name}: train.shots is {resolved.train.shots}, but split.seen_anomalies is only"
@@ -375,7 +386,7 @@ def view_of_prototypes(train_view: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_view(data: str | Mapping[str, Any]) -> Settings:
-    """A stage's settings from its view (plain data or JSON): reading anything outside the view raises `AttributeError`."""
+    """A stage's settings from its view (plain data or JSON); reading what is not in it raises `AttributeError`."""
     plain = json.loads(data) if isinstance(data, str) else data
     return from_plain(Settings, plain, partial=True)
 

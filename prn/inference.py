@@ -1,5 +1,6 @@
 """Inference: batched score maps, and the time an image takes, measured as the paper's column T."""
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,9 @@ def predict(method: Any, images: np.ndarray, batch_size: int) -> tuple[np.ndarra
     all_maps, all_scores = np.concatenate(maps), np.concatenate(scores)
     bad = np.flatnonzero(~np.isfinite(all_scores) | ~np.isfinite(all_maps).all(axis=(1, 2)))
     if len(bad):
-        raise PrnError(f"{len(bad)} of {len(all_maps)} score maps are not finite (first: image {bad[0]} of the test set)")
+        raise PrnError(
+            f"{len(bad)} of {len(all_maps)} score maps are not finite (first: image {bad[0]} of the test set)"
+        )
     return all_maps, all_scores
 
 
@@ -38,7 +41,7 @@ def measure(method: Any, images: np.ndarray, batch_size: int, repeats: int) -> d
     result: dict[str, float] = {}
     for size in (1, batch_size):
         batch = np.concatenate([images] * (size // len(images) + 1))[:size]
-        times = _times(lambda batch=batch: method.predict(batch), repeats)
+        times = _times(functools.partial(method.predict, batch), repeats)
         result[f"batch{size}_median_s"] = float(np.median(times)) / size
         result[f"batch{size}_p95_s"] = float(np.percentile(times, 95)) / size
     return result

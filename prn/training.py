@@ -4,12 +4,12 @@ A step is a function of its number alone (the batches are functions of seed, epo
 killed goes on from its last state file as if nothing had happened.
 """
 
-import functools
+import contextlib
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import nn
 from prn.artifacts import atomic_write
 from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
-from prn.methods.interface import FitReport
+from prn.methods.interface import FitReport, say
 
 FLUSH_STEPS = 10
 
@@ -126,7 +126,7 @@ class Run:
     restore: Callable[[Mapping[str, torch.Tensor]], None]
     images_per_step: int
     resume: Path | None = None
-    progress: Callable[[str], None] = functools.partial(print, flush=True)
+    progress: Callable[[str], None] = say
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -256,17 +256,14 @@ def clear_resume(path: Path | None) -> None:
         _previous(path).unlink(missing_ok=True)
 
 
-class _stop_on_sigterm:  # noqa: N801 - used as a statement
-    """Set an event on SIGTERM for the time of the block; outside the main thread, where no handler can be set, nothing."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self.stop = stop
-
-    def __enter__(self) -> None:
-        self.before: Any = None
-        if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGTERM, lambda *_: self.stop.set())
-
-    def __exit__(self, *_: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
+@contextlib.contextmanager
+def _stop_on_sigterm(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` on SIGTERM for the time of the block; outside the main thread no handler can be set."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,5 @@
 """What every method is: fitted on a split's training images, then asked for score maps and image scores."""
 
-import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,11 @@ import torch
 
 from prn.config import Settings
 from prn.prototypes import Prototypes
+
+
+def say(line: str) -> None:
+    """A line of progress, at once also when the output is a file."""
+    print(line, flush=True)
 
 
 @dataclass
@@ -30,7 +34,7 @@ class FitInputs:
     seen_masks: np.ndarray
     textures: np.ndarray | None = None
     resume: Path | None = None
-    progress: Callable[[str], None] = functools.partial(print, flush=True)
+    progress: Callable[[str], None] = say
 
 
 @dataclass
@@ -71,7 +75,7 @@ class Method(Protocol):
         ...
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score maps (B x S x S float32, higher is more anomalous) and image scores (B float64) of uint8 B x S x S x 3."""
+        """Score maps (B x S x S float32, higher is more anomalous) and image scores (B) of uint8 B x S x S x 3."""
         ...
 
 

@@ -17,6 +17,7 @@ from prn.model.network import PRN
 from prn.prototypes import Prototypes
 from prn.strict import to_plain
 from prn.synthesis import ForegroundRule, Synthesizer
+from prn.synthesis.batch import Kind
 from prn.training import BatchPlan, Run, clear_resume, make_optimizer, seed_everything, train
 
 
@@ -158,14 +159,15 @@ class TrainingBatches:
         batch = self.plan.step(number)
         normal = self.normals[batch.normal]
         images, masks = [normal], [np.zeros(normal.shape[:3], np.uint8)]
-        for kind, indices in (("extended", batch.extended), ("simulated", batch.simulated)):
+        kinds: tuple[tuple[Kind, range], ...] = (("extended", batch.extended), ("simulated", batch.simulated))
+        for kind, indices in kinds:
             for index in indices:
                 image, mask = self._anomaly(kind, batch.epoch, index)
                 images.append(image[None])
                 masks.append(mask[None])
         return np.concatenate(images), np.concatenate(masks)
 
-    def _anomaly(self, kind: str, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _anomaly(self, kind: Kind, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         if kind == "extended" and self.raw_share > 0:
             draw = np.random.default_rng([self.seed, epoch, index, 7])
             if draw.random() < self.raw_share:

@@ -11,9 +11,7 @@ from prn.stages.job import Job
 def run(job: Job) -> None:
     """Make the published tree of `job.dataset` available and write its receipt."""
     source = _absolute(job.settings.download.sources.get(job.dataset))
-    receipt = obtain(
-        job.dataset, source, archives=Path(layout.ARCHIVES) / job.dataset, tree=job.path(layout.TREE)
-    )
+    receipt = obtain(job.dataset, source, archives=Path(layout.ARCHIVES) / job.dataset, tree=job.path(layout.TREE))
     path = job.path(layout.RECEIPT)
     write_json(path, receipt)
     job.finish(path, [])

@@ -14,6 +14,7 @@ from prn.splits import load_split
 from prn.stages.job import Job
 
 PIXEL_METRICS = ("pixel_auroc", "pro", "ap")
+Values = dict[str, float | None]
 
 
 def run(job: Job) -> None:
@@ -30,7 +31,9 @@ def run(job: Job) -> None:
     labels = np.array([rows[path].label for path in split.test])
     test = tensors.index_of(split.test)
     unmasked = int(((labels == 1) & ~tensors.has_mask[test]).sum())
-    values, reasons = _metrics(maps, scores, labels, tensors.masks[test], unmasked, job.settings.evaluate.fpr_limit)
+    values, reasons = _image_metrics(scores, labels)
+    pixel_values, pixel_reasons = _pixel_metrics(maps, tensors.masks[test], unmasked, job.settings.evaluate.fpr_limit)
+    values, reasons = {**values, **pixel_values}, {**reasons, **pixel_reasons}
     card = json.loads(card_path.read_text(encoding="utf-8"))
     result = {
         "dataset": job.dataset,
@@ -62,21 +65,24 @@ def run(job: Job) -> None:
     print(f"{path}: " + ", ".join(f"{name} {_percent(value)}" for name, value in values.items()))
 
 
-def _metrics(maps, scores, labels, masks, unmasked: int, fpr_limit: float) -> tuple[dict, dict]:
-    """The four metrics (0 to 1, None where they cannot be given) and the reasons for each None."""
-    values: dict[str, float | None] = {"image_auroc": image_auroc(scores, labels)}
-    reasons: dict[str, str] = {}
-    if values["image_auroc"] is None:
-        reasons["image_auroc"] = "the test set has only good or only defective images"
+def _image_metrics(scores: np.ndarray, labels: np.ndarray) -> tuple[Values, dict[str, str]]:
+    """Image AUROC (0 to 1), None with a reason where the test set has one class only."""
+    value = image_auroc(scores, labels)
+    reason = "the test set has only good or only defective images"
+    return {"image_auroc": value}, {} if value is not None else {"image_auroc": reason}
+
+
+def _pixel_metrics(
+    maps: np.ndarray, masks: np.ndarray, unmasked: int, fpr_limit: float
+) -> tuple[Values, dict[str, str]]:
+    """Pixel AUROC, PRO and AP (0 to 1), None with a reason where a defect has no mask or a class is absent."""
     if unmasked:
         reason = f"{unmasked} defective test images have no mask"
-        return {**values, **dict.fromkeys(PIXEL_METRICS)}, {**reasons, **dict.fromkeys(PIXEL_METRICS, reason)}
-    pixel = localization_metrics(maps, masks, fpr_limit=fpr_limit)
-    for name in PIXEL_METRICS:
-        values[name] = pixel[name]
-        if pixel[name] is None:
-            reasons[name] = "the test masks have only defective or only normal pixels"
-    return values, reasons
+        return dict.fromkeys(PIXEL_METRICS), dict.fromkeys(PIXEL_METRICS, reason)
+    found = localization_metrics(maps, masks, fpr_limit=fpr_limit)
+    values: Values = {name: found[name] for name in PIXEL_METRICS}
+    reason = "the test masks have only defective or only normal pixels"
+    return values, {name: reason for name, value in values.items() if value is None}
 
 
 def _percent(value: float | None) -> str:

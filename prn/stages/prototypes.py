@@ -1,4 +1,4 @@
-"""Stage `prototypes`: k-means over the feature maps of the normal training images, one file for all variants that agree."""
+"""Stage `prototypes`: k-means over the feature maps of the normal images, one file for all variants that agree."""
 
 import time
 
@@ -34,5 +34,7 @@ def run(job: Job) -> None:
     )
     path = job.prototypes()
     prototypes.save(path, settings.prototypes.precision)
-    job.finish(path, [split_path, tensors_path, weights_path], seconds=time.monotonic() - started, stats=prototypes.stats)
+    job.finish(
+        path, [split_path, tensors_path, weights_path], seconds=time.monotonic() - started, stats=prototypes.stats
+    )
     print(f"{path}: {len(prototypes.maps[0])} prototypes of {len(split.train_normal)} normal images at three scales")

@@ -19,7 +19,7 @@ def run(job: Job) -> None:
 
 
 class Staleness:
-    """Whether a result belongs to today's settings, code and inputs, judged by the sidecars from the split to the metrics."""
+    """Whether a result belongs to today's settings, code and inputs, judged by the sidecars from split to metrics."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -49,4 +49,3 @@ class Staleness:
             module = METHODS[today["method"]].module if "method" in today else None
             self.known[path, stage] = stale_reason(path, today, code_digest(stage, module))
         return self.known[path, stage]
-

@@ -21,4 +21,5 @@ def run(job: Job) -> None:
     path = job.path(layout.SPLIT)
     save_split(split, path)
     job.finish(path, [index])
-    print(f"{path}: {len(split.train_normal)} normal and {len(split.seen)} seen for training, {len(split.test)} for the test")
+    training = f"{len(split.train_normal)} normal and {len(split.seen)} seen for training"
+    print(f"{path}: {training}, {len(split.test)} for the test")

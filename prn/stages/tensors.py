@@ -22,7 +22,9 @@ def run(job: Job) -> None:
     path = job.tensors()
     tensors.save(path)
     job.finish(path, [index], lost_regions=int(tensors.lost_regions.sum()))
-    print(f"{path}: {len(tensors.images)} images at {size}x{size}, {tensors.lost_regions.sum()} regions kept by one pixel")
+    print(
+        f"{path}: {len(tensors.images)} images at {size}x{size}, {tensors.lost_regions.sum()} regions kept by one pixel"
+    )
 
 
 def _textures(job: Job) -> None:

@@ -21,9 +21,9 @@ def run(job: Job) -> None:
     source = _find(backbone, settings)
     if source is None and not settings.allow_random:
         raise DataMissing(
-            f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml, or put {backbone}*.safetensors"
-            f" or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/, or let weights.download be true on a"
-            " machine with a network"
+            f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml, or put"
+            f" {backbone}*.safetensors or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/, or set weights.download: true"
+            " on a machine with a network"
         )
     state = load_weights(source) if source else random_weights(backbone, seed=0)
     state = {name: value.contiguous() for name, value in state.items() if not name.startswith("fc.")}
@@ -31,8 +31,9 @@ def run(job: Job) -> None:
     path = layout.path(layout.BACKBONE, backbone=backbone)
     with atomic_write(path) as temporary:
         save_file(state, temporary, metadata={"kind": kind})
-    job.finish(path, [], source=source.name if source else "random", source_sha256=sha256_file(source) if source else None)
-    print(f"{path}: {backbone}, {kind} weights" + (f" from {source}" if source else "; scores will be lower than with ImageNet's"))
+    origin = {"source": source.name, "source_sha256": sha256_file(source)} if source else {"source": "random"}
+    job.finish(path, [], **origin)
+    print(f"{path}: {backbone}, {kind} weights" + (f" from {source}" if source else ""))
 
 
 def _find(backbone: str, settings: WeightsSettings) -> Path | None:
@@ -54,7 +55,9 @@ def _download(backbone: str, folder: Path) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_write(target) as temporary:
-            torch.hub.download_url_to_file(address, str(temporary), hash_prefix=target.stem.rsplit("-", 1)[1], progress=False)
+            torch.hub.download_url_to_file(
+                address, str(temporary), hash_prefix=target.stem.rsplit("-", 1)[1], progress=False
+            )
     except (OSError, RuntimeError) as error:
         print(f"{backbone}: torchvision's download failed ({type(error).__name__}: {error})", flush=True)
         return None

@@ -1,0 +1,37 @@
+"""Tool `synthesize`: the synthetic anomalies of a training, as a contact sheet and as files to look at."""
+
+from prn import layout
+from prn.datasets.images import CategoryTensors, load_textures
+from prn.methods.prn import foreground_rule
+from prn.splits import load_split
+from prn.stages.job import Job
+from prn.stages.train import input_paths
+from prn.synthesis import Synthesizer
+from prn.synthesis.sheet import contact_sheet, foreground_sheet, write_samples
+
+ROWS, SAMPLES = 4, 16
+
+
+def run(job: Job) -> None:
+    """Write `data/synthesis/<dataset>/<category>/<variant>/`: the sheet, the foregrounds, images with their masks."""
+    settings = job.settings
+    inputs = input_paths(job)
+    split, tensors = load_split(inputs["split"]), CategoryTensors.load(inputs["tensors"])
+    seen = tensors.index_of(split.seen[: settings.train.shots])
+    synthesizer = Synthesizer(
+        tensors.images[tensors.index_of(split.train_normal)],
+        tensors.images[seen],
+        tensors.masks[seen],
+        load_textures(inputs["textures"]) if "textures" in inputs else [],
+        settings=settings.synthesis,
+        seed=job.seed,
+        foreground=foreground_rule(settings, job.dataset, job.category),
+    )
+    folder = job.path(layout.SYNTHESIS)
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = folder / f"{job.category}-synthesis.png"
+    contact_sheet(synthesizer, sheet, ROWS, title=job.label)
+    foreground_sheet(synthesizer, folder / f"{job.category}-foreground.png", title=job.label)
+    files = write_samples(synthesizer, folder, SAMPLES)
+    print(f"{sheet}: the contact sheet; {len(files)} samples and masks beside it")
+    print(f"foreground: {100 * synthesizer.foreground_coverage:.1f} % of a normal image on average")

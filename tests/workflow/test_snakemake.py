@@ -1,0 +1,116 @@
+"""The real snakemake on a tiny benchmark: whole, idempotent, rebuilding exactly what is missing or has changed."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import planned, run
+
+pytestmark = pytest.mark.slow
+WHOLE = {
+    "download": 2,
+    "index": 1,
+    "split": 1,
+    "tensors": 2,
+    "weights": 1,
+    "prototypes": 1,
+    "train": 2,
+    "predict": 2,
+    "evaluate": 2,
+    "report": 1,
+}
+
+
+def test_the_full_benchmark_is_planned_without_data_or_weights(project, tmp_path):
+    """29 categories x 3 seeds; 16 variants on MVTec's 15 categories, 2 on the other 14: 268 cells a seed."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--directory", str(tmp_path), "all"]
+    jobs = planned(run(command, project).stdout)
+    assert jobs["download"] == 5
+    assert jobs["index"] == 29
+    assert jobs["split"] == 87
+    assert jobs["train"] == jobs["predict"] == jobs["evaluate"] == 3 * (15 * 16 + 14 * 2)
+    # Three ratios besides the default on MVTec, one everywhere else: variants that agree share a file.
+    assert jobs["prototypes"] == 3 * (15 * 4 + 14)
+
+
+def test_run_rerun_delete_and_change(bench):
+    """One work folder through its life, since each whole run costs a minute."""
+    assert bench.plan() == WHOLE
+    bench.snakemake("all")
+    data = bench.folder / "data"
+    metrics = json.loads((data / "metrics/mine/part/mean-image/seed42.json").read_text(encoding="utf-8"))
+    assert metrics["counts"] == {
+        "train_normal": 8,
+        "seen": 10,
+        "test_good": 4,
+        "test_defective": 3,
+        "test_without_mask": 0,
+    }
+    assert metrics["image_auroc"] == 1.0, "bright squares on noise are plain to the distance from the mean image"
+    assert "Nothing to be done" in bench.snakemake("all").stdout
+
+    # A comment in the settings and a touched file change nothing.
+    bench.preset.write_text(bench.preset.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
+    (data / "index/mine/part.csv").touch()
+    assert bench.plan() == {}
+
+    # The caches may go: nothing that is finished needs them.
+    for cache in ("tensors", "predictions"):
+        for file in (data / cache).rglob("*.safetensors"):
+            file.unlink()
+    assert bench.plan() == {}
+
+    # A setting of the evaluation reruns the evaluation, with the caches it needs, and the report.
+    bench.change(evaluate={"fpr_limit": 0.2})
+    assert set(bench.plan()) == {"evaluate", "report", "predict", "tensors"}
+    bench.snakemake("all")
+    assert bench.plan() == {}
+
+    # A kept output that was deleted is made again, with what follows.
+    for name, follows in (
+        ("reports/mine.md", {"report"}),
+        ("data/metrics/mine/part/prn/seed42.json", {"evaluate", "report"}),
+        ("data/checkpoints/mine/part/mean-image/seed42.safetensors", {"train", "predict", "evaluate", "report"}),
+        ("data/splits/mine/part/seed42.json", {"split"}),
+        ("data/index/mine/part.csv", {"index"}),
+    ):
+        (bench.folder / name).unlink()
+        jobs = bench.plan()
+        assert follows <= set(jobs), name
+    bench.snakemake("all")
+    assert bench.plan() == {}
+    assert (bench.folder / "reports/mine.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("train", {"learning_rat": 1e-3}, "train.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        ("tensors", {"size": 100}, "tensors.size: found 100, expected a multiple of 32"),
+        ("benchmark", {"datasets": {"mvtek": {"categories": [], "variants": []}}}, "did you mean 'mvtec'?"),
+    ],
+)
+def test_wrong_settings_fail_before_any_job(bench, section, values, words):
+    bench.change(**{section: values})
+    done = bench.snakemake("all", check=False)
+    assert done.returncode != 0
+    assert words in done.stdout
+    assert "rule download" not in done.stdout
+
+
+def test_missing_weights_stop_with_a_clear_error(bench):
+    bench.change(weights={"allow_random": False})
+    done = bench.snakemake("phase_prototypes", check=False)
+    assert done.returncode != 0
+    assert "ImageNet weights of resnet18: none found" in done.stdout
+
+
+def test_a_cell_without_masks_has_no_pixel_metrics_and_prn_says_so(bench):
+    for mask in Path(bench.folder / "images/part/ground_truth/spot").glob("*.png"):
+        mask.unlink()
+    done = bench.snakemake("all", check=False)
+    assert done.returncode != 0
+    assert "defect" in done.stdout
+    assert "mask" in done.stdout
