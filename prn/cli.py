@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prn.config import Settings, load_settings, view
+from prn.config import Settings, load_settings
 from prn.errors import PrnError, SettingsError
 from prn.strict import suggestion
+from prn.views import view
 
 # Sub-command: what it does, and which of the cell's names it takes.
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {

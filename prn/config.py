@@ -1,12 +1,9 @@
 """Typed settings of `params.yaml`. The defaults here are the paper's, and a test keeps them equal to that file.
 
-A *variant* is a named set of overrides over the defaults. A stage sees only its *view*: the leaves listed in `VIEWS`,
-resolved for one data set, category and variant. The view is what Snakemake compares, what the command line hands over
-and what the provenance records, so a stage that reads an undeclared setting fails at once.
+A *variant* is a named set of overrides over the defaults; what a stage sees of the settings is its view (`prn.views`).
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +194,9 @@ class EvaluateSettings:
     """Metrics (paper 4.1; reference for PRO: MVTec's own definition)."""
 
     fpr_limit: Annotated[float, Range(0, 1, open_low=True)] = 0.3
+    resolution: Literal["working", "original"] = "working"
+    bootstrap: Count = 1000
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,35 +227,8 @@ class Settings:
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-# Sections that a variant may override, and what each stage reads of them.
+# Sections that a variant may override.
 VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict")
-# `train` adds what the variant's method reads (`prn.methods.METHODS`). Variants that agree in the view of `prototypes`
-# share a file.
-VIEWS: dict[str, tuple[str, ...]] = {
-    "download": ("download",),
-    "index": (),
-    "weights": ("weights", "model.backbone"),
-    "split": ("split",),
-    "tensors": ("tensors",),
-    "prototypes": ("model.backbone", "prototypes", "tensors.size"),
-    "train": ("method", "tensors.size"),
-    "predict": ("method", "predict", "tensors.size"),
-    "evaluate": ("evaluate", "tensors.size"),
-    "report": (
-        "benchmark",
-        "split",
-        "tensors",
-        "prototypes",
-        "model",
-        "synthesis",
-        "train",
-        "predict",
-        "evaluate",
-        "report",
-        "method",
-        "variants",
-    ),
-}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -355,55 +328,3 @@ def resolve_variant(settings: Settings, variant: str) -> Settings:
         return from_plain(Settings, merged(to_plain(settings), overrides))
     except SettingsError as error:
         raise SettingsError(f"variants.{variant}: {error}") from error
-
-
-def view(settings: Settings, stage: str, dataset: str = "", category: str = "", variant: str = "") -> dict[str, Any]:
-    """The settings that `stage` reads for one data set, category and variant, as plain data.
-
-    Entries that concern other data sets or categories (sources, foreground rules) are left out, so that adding a
-    category changes no other category's view.
-    """
-    resolved = resolve_variant(settings, variant) if variant else settings
-    plain = to_plain(resolved)
-    result: dict[str, Any] = {}
-    for key in (*VIEWS[stage], *(_method_keys(resolved) if stage == "train" else ())):
-        _copy_leaf(plain, result, key)
-    if "download" in result:
-        sources = result["download"]["sources"]
-        result["download"]["sources"] = {name: sources[name] for name in [dataset] if name in sources}
-    if "synthesis" in result:
-        rules = result["synthesis"]["foreground"].get(dataset, {})
-        result["synthesis"]["foreground"] = {dataset: {category: rules[category]}} if category in rules else {}
-    return result
-
-
-def view_of_prototypes(train_view: Mapping[str, Any]) -> dict[str, Any]:
-    """The view of the stage `prototypes` within that of `train`: what a variant's prototypes depend on."""
-    result: dict[str, Any] = {}
-    for key in VIEWS["prototypes"]:
-        _copy_leaf(train_view, result, key)
-    return result
-
-
-def from_view(data: str | Mapping[str, Any]) -> Settings:
-    """A stage's settings from its view (plain data or JSON); reading what is not in it raises `AttributeError`."""
-    plain = json.loads(data) if isinstance(data, str) else data
-    return from_plain(Settings, plain, partial=True)
-
-
-def _method_keys(settings: Settings) -> tuple[str, ...]:
-    """What the training of a resolved variant reads: its method's sections, without prototypes where it uses none."""
-    from prn.methods import METHODS
-
-    keys = METHODS[settings.method].reads
-    if settings.method == "prn" and not settings.model.prototypes:
-        return tuple(key for key in keys if key != "prototypes")
-    return keys
-
-
-def _copy_leaf(source: Mapping[str, Any], target: dict[str, Any], key: str) -> None:
-    section, _, leaf = key.partition(".")
-    if leaf:
-        target.setdefault(section, {})[leaf] = copy.deepcopy(source[section][leaf])
-    else:
-        target[section] = copy.deepcopy(source[section])

@@ -23,8 +23,19 @@ from prn.layout import digest_file, settings_digest, sidecar
 
 PACKAGE = Path(__file__).resolve().parent
 # Plumbing that can move files but cannot change a result: what it decides (settings, hashes) is compared itself.
-PLUMBING = frozenset({"prn.artifacts", "prn.cli", "prn.config", "prn.errors", "prn.layout", "prn.provenance", "prn.strict"})
-RECORDED_VERSIONS = ("torch", "torchvision", "numpy", "opencv-python", "scikit-learn", "scikit-image", "pandas", "safetensors")
+PLUMBING = frozenset(
+    {"prn.artifacts", "prn.cli", "prn.config", "prn.errors", "prn.layout", "prn.provenance", "prn.strict", "prn.views"}
+)
+RECORDED_VERSIONS = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python",
+    "scikit-learn",
+    "scikit-image",
+    "pandas",
+    "safetensors",
+)
 
 
 def stage_modules(stage: str, method_module: str | None = None) -> tuple[str, ...]:
@@ -75,9 +86,7 @@ def finish(
     write_json(sidecar(str(artefact)), provenance)
 
 
-def stale_reason(
-    artefact: Path, settings: Mapping[str, Any], code: str, root: Path | None = None
-) -> str | None:
+def stale_reason(artefact: Path, settings: Mapping[str, Any], code: str, root: Path | None = None) -> str | None:
     """Why `artefact` does not belong to today's settings, code and inputs, or None when it does.
 
     An input that is absent is a cache that was cleared: its recorded hash stands.
@@ -122,7 +131,9 @@ def verify_artefact(path: Path) -> None:
     """Raise `DataCorrupt` when a file's bytes are not those of its digest file (a truncated or edited artefact)."""
     expected, found = artefact_hash(path), sha256_file(path)
     if expected != found:
-        raise DataCorrupt(f"{path}: sha256 is {found}, its digest file says {expected}; delete it and run its stage again")
+        raise DataCorrupt(
+            f"{path}: sha256 is {found}, its digest file says {expected}; delete it and run its stage again"
+        )
 
 
 def environment() -> dict[str, Any]:
@@ -222,6 +233,10 @@ def _module_digest(module: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 
 from prn import layout
 from prn.artifacts import atomic_write
-from prn.config import from_view
 from prn.datasets.images import CategoryTensors
 from prn.inference import measure, predict
 from prn.methods.interface import method_class
@@ -18,6 +17,7 @@ from prn.provenance import verify_artefact, write_json
 from prn.splits import load_split
 from prn.stages.job import Job
 from prn.stages.train import frozen_parts
+from prn.views import from_view
 
 
 def run(job: Job) -> None:

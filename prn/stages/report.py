@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from prn import layout
-from prn.config import Settings, view
+from prn.config import Settings
 from prn.methods import METHODS
 from prn.provenance import code_digest, stale_reason
 from prn.reporting import build
 from prn.stages.job import Job
 from prn.strict import from_plain, to_plain
+from prn.views import view
 
 
 def run(job: Job) -> None:

@@ -5,19 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from prn.config import (
-    VARIANT_SECTIONS,
-    Settings,
-    from_view,
-    load_settings,
-    merged,
-    parse_settings,
-    read_yaml,
-    resolve_variant,
-    view,
-)
+from prn.config import VARIANT_SECTIONS, Settings, load_settings, merged, parse_settings, read_yaml, resolve_variant
 from prn.errors import DataMissing, SettingsError
 from prn.strict import from_plain, to_plain
+from prn.views import from_view, view
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +64,9 @@ def test_params_yaml_and_the_defaults_agree(params):
 
 
 def test_every_misspelt_key_is_refused_with_its_path(params):
-    for path in leaves({key: value for key, value in params.items() if key not in ("variants", "benchmark", "download")}):
+    for path in leaves(
+        {key: value for key, value in params.items() if key not in ("variants", "benchmark", "download")}
+    ):
         if path[:2] == ("synthesis", "foreground"):
             continue
         wrong = f"{path[-1]}x"

@@ -7,7 +7,8 @@ from functools import lru_cache
 from snakemake.exceptions import WorkflowError
 
 from prn import layout
-from prn.config import parse_settings, resolve_variant, view, view_of_prototypes
+from prn.config import parse_settings, resolve_variant
+from prn.views import view, view_of_prototypes
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
 from prn.methods import METHODS

@@ -1,0 +1,93 @@
+"""What each stage sees of the settings: its *view*, resolved for one data set, category and variant.
+
+The view is what Snakemake compares, what the command line hands over and what the provenance records; a stage that
+reads a setting outside its view fails at once.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from prn.config import Settings, resolve_variant
+from prn.strict import from_plain, to_plain
+
+# `train` adds what the variant's method reads (`prn.methods.METHODS`). Variants that agree in the view of `prototypes`
+# share a file.
+VIEWS: dict[str, tuple[str, ...]] = {
+    "download": ("download",),
+    "index": (),
+    "weights": ("weights", "model.backbone"),
+    "split": ("split",),
+    "tensors": ("tensors",),
+    "prototypes": ("model.backbone", "prototypes", "tensors.size"),
+    "train": ("method", "tensors.size"),
+    "predict": ("method", "predict", "tensors.size"),
+    "evaluate": ("evaluate", "tensors.size"),
+    "report": (
+        "benchmark",
+        "split",
+        "tensors",
+        "prototypes",
+        "model",
+        "synthesis",
+        "train",
+        "predict",
+        "evaluate",
+        "report",
+        "method",
+        "variants",
+    ),
+}
+
+
+def view(settings: Settings, stage: str, dataset: str = "", category: str = "", variant: str = "") -> dict[str, Any]:
+    """The settings that `stage` reads for one data set, category and variant, as plain data.
+
+    Entries that concern other data sets or categories (sources, foreground rules) are left out, so that adding a
+    category changes no other category's view.
+    """
+    resolved = resolve_variant(settings, variant) if variant else settings
+    plain = to_plain(resolved)
+    result: dict[str, Any] = {}
+    for key in (*VIEWS[stage], *(_method_keys(resolved) if stage == "train" else ())):
+        _copy_leaf(plain, result, key)
+    if "download" in result:
+        sources = result["download"]["sources"]
+        result["download"]["sources"] = {name: sources[name] for name in [dataset] if name in sources}
+    if "synthesis" in result:
+        rules = result["synthesis"]["foreground"].get(dataset, {})
+        result["synthesis"]["foreground"] = {dataset: {category: rules[category]}} if category in rules else {}
+    return result
+
+
+def view_of_prototypes(train_view: Mapping[str, Any]) -> dict[str, Any]:
+    """The view of the stage `prototypes` within that of `train`: what a variant's prototypes depend on."""
+    result: dict[str, Any] = {}
+    for key in VIEWS["prototypes"]:
+        _copy_leaf(train_view, result, key)
+    return result
+
+
+def from_view(data: str | Mapping[str, Any]) -> Settings:
+    """A stage's settings from its view (plain data or JSON); reading what is not in it raises `AttributeError`."""
+    plain = json.loads(data) if isinstance(data, str) else data
+    return from_plain(Settings, plain, partial=True)
+
+
+def _method_keys(settings: Settings) -> tuple[str, ...]:
+    """What the training of a resolved variant reads: its method's sections, without prototypes where it uses none."""
+    from prn.methods import METHODS
+
+    keys = METHODS[settings.method].reads
+    if settings.method == "prn" and not settings.model.prototypes:
+        return tuple(key for key in keys if key != "prototypes")
+    return keys
+
+
+def _copy_leaf(source: Mapping[str, Any], target: dict[str, Any], key: str) -> None:
+    section, _, leaf = key.partition(".")
+    if leaf:
+        target.setdefault(section, {})[leaf] = copy.deepcopy(source[section][leaf])
+    else:
+        target[section] = copy.deepcopy(source[section])
