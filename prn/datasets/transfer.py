@@ -35,7 +35,6 @@ class Options:
     attempts: int = 4
     backoff_seconds: float = 1.0
     redirects: int = 10
-    block: int = 2**18
     segment: int = 2**23
     save_every: int = 2**22
     allow_loopback: bool = False
@@ -146,13 +145,12 @@ class _Attempt:
             ranged = response.status_code == 206
             total = _range_of(response)[2] if ranged else _length(response)
             self._check(response, total)
-            if ranged and etag:
-                step = max(self.options.segment, total // (8 * connections)) if total else 1
-                bounds = [*range(0, total or 0, step), total or 0]
-                segments = [[a, a, b] for a, b in itertools.pairwise(bounds)]
-                state = _State(self.url, etag, total, segments)
+            if ranged and etag and total:
+                step = max(self.options.segment, total // (8 * connections))
+                bounds = [*range(0, total, step), total]
+                state = _State(self.url, etag, total, [[a, a, b] for a, b in itertools.pairwise(bounds)])
                 with self.part.open("wb") as file:
-                    file.truncate(total or 0)
+                    file.truncate(total)
                 _save_state(self.part, state)
                 return state
             if not ranged:
@@ -179,7 +177,7 @@ class _Attempt:
             if resumable:
                 _save_state(self.part, state)
             try:
-                for block in response.iter_raw(self.options.block):
+                for block in response.iter_raw():
                     if position == 0 and block[:64].lstrip().lower().startswith(HTML):
                         raise TransferError("the server sent a page of text instead of the archive")
                     file.write(block)
@@ -237,7 +235,7 @@ class _Attempt:
             if _range_of(response) != (position, end - 1, state.total) or _strong_etag(response) != state.etag:
                 raise _Restart("the server sent another range or another version of the file")
             saved = position
-            for block in response.iter_raw(self.options.block):
+            for block in response.iter_raw():
                 if segment[1] + len(block) > end:
                     raise _Restart("the server sent more than the range it was asked for")
                 os.pwrite(handle, block, segment[1])

@@ -25,7 +25,7 @@ from tests.unit.archive_builders import mvtec_tree, write_zip
 from tests.unit.loopback_server import Server, cut, partial, silent, status, unannounced, whole
 
 NAME = "set.zip"
-FAST = Options(backoff_seconds=0.01, read_seconds=5, allow_loopback=True, block=4096, save_every=8192, segment=20_000)
+FAST = Options(backoff_seconds=0.01, read_seconds=5, allow_loopback=True, save_every=8192, segment=20_000)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ from prn.datasets.transfer import Options
 url, folder, size, digest = sys.argv[1:5]
 archive = Archive("set.zip", (url,), int(size), digest)
 registry.registry = lambda: {"set": DataSet("set", "The Set", "home", "CC0", "me", "", 0, (archive,))}
-options = Options(backoff_seconds=0.01, allow_loopback=True, block=4096, save_every=8192)
+options = Options(backoff_seconds=0.01, allow_loopback=True, save_every=8192)
 print(fetch("set", folder, progress=False, options=options)[0], flush=True)
 """
 
@@ -314,13 +314,20 @@ def test_ranges_side_by_side(server, register, data, tmp_path):
     assert names(tmp_path) == [NAME]
 
 
-@pytest.mark.parametrize("answer", ["ignores ranges", "no ETag"])
-def test_where_ranges_are_not_safe_one_connection_fetches_all(server, register, data, tmp_path, answer):
-    good = whole(data, ranges=False) if answer == "ignores ranges" else whole(data, etag="")
-    register(data, server.at("/set.zip", good), connections=4)
+@pytest.mark.parametrize(
+    ("case", "requests"), [("ignores ranges", 1), ("no ETag", 2), ("a length it does not know", 2)]
+)
+def test_where_ranges_are_not_safe_one_connection_fetches_all(server, register, data, tmp_path, case, requests):
+    answers = {
+        "ignores ranges": [whole(data, ranges=False)],
+        "no ETag": [whole(data, etag="")],
+        "a length it does not know": [partial(data[:1], "bytes 0-0/*"), whole(data)],
+    }[case]
+    register(data, server.at("/set.zip", *answers), connections=4)
     get(tmp_path)
     assert (tmp_path / NAME).read_bytes() == data
-    assert len(server.requests) == (1 if answer == "ignores ranges" else 2)
+    assert len(server.requests) == requests
+    assert server.ranges()[-1] == ("bytes=0-0" if requests == 1 else None)
 
 
 def test_a_server_that_allows_fewer_connections_is_served_by_those(server, register, data, tmp_path):
