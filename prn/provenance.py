@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -155,10 +156,9 @@ def versions() -> dict[str, str]:
 
 @functools.lru_cache(maxsize=1)
 def device_name() -> str:
-    """The GPU's name, else the processor's model."""
-    import torch
-
-    if torch.cuda.is_available():
+    """The GPU's name where this process computes with torch and has one, else the processor's model."""
+    torch = sys.modules.get("torch")  # a stage that needs no torch does not pay for loading it
+    if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

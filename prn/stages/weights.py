@@ -21,8 +21,8 @@ def run(job: Job) -> None:
     source = _find(backbone, settings)
     if source is None and not settings.allow_random:
         raise DataMissing(
-            f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml, or put {backbone}*.safetensors"
-            f" or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/, or use a machine with a network"
+            f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml, or put"
+            f" {backbone}*.safetensors or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/, or use a machine with a network"
             " (weights.download: true)"
         )
     state = load_weights(source) if source else random_weights(backbone, seed=0)
