@@ -5,10 +5,10 @@
 
 The DRAEM-style loader is rebuilt from its published description (DRAEM, ICCV 2021, section 3.3; three of ten
 operations on the texture, Perlin noise turned by up to 90 degrees, opacity up to 0.8) as plain vectorised numpy on
-whole images. Both sides hold the normal images in memory; textures come from memory or from JPEG files. CPU time, one
-thread, all in one process, the candidates taking turns; the median over the rounds counts. The anchors are times of
-DRAEM's own loader, measured once on a core of another machine: a rebuilt one slower than 1.3 times its anchor does not
-count.
+whole images. Both sides hold the normal images in memory; textures come from memory or from JPEG files, decoded and
+resized alike. CPU time, one thread, all in one process, the candidates taking turns; the median over the rounds counts.
+The anchors are times of DRAEM's own loader, measured once on a core of another machine: a rebuilt one slower than 1.3
+times its anchor does not count. With `--device cuda` the batched path is measured beside a training step.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from prn.config import SynthesisSettings
-from prn.synthesis import Synthesizer
+from prn.synthesis import KINDS, Synthesizer
 from prn.synthesis.perlin import perlin_noise
 
 SIZE = 256
@@ -173,7 +173,7 @@ def loaded(path: Path) -> np.ndarray:
     image = cv2.imread(str(path))
     if image is None:
         raise SystemExit(f"{path}: not a readable image")
-    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (SIZE, SIZE))
 
 
 def shipped_photographs(folder: Path) -> list[Path]:
@@ -215,6 +215,7 @@ def synthesizers(normals: np.ndarray, paths: Sequence[Path]) -> dict[str, tuple[
         "HEA, cached textures": (made(cached, SynthesisSettings(homologous=False)), "simulated"),
         "HEA, JPEG textures": (made(JpegTextures(paths), SynthesisSettings(homologous=False)), "simulated"),
         "HOA": (made([], SynthesisSettings(heterologous=False)), "simulated"),
+        "EA, HEA and HOA": (made(cached, SynthesisSettings()), "simulated"),
         "EA": (made([], SynthesisSettings(heterologous=False)), "extended"),
     }
 
@@ -230,7 +231,9 @@ def candidates(normals: np.ndarray, paths: Sequence[Path]) -> dict[str, Callable
         "DRAEM-style, cached textures": lambda number: draem_style(normals, cached, rng),
         "DRAEM-style, JPEG textures": lambda number: draem_style(normals, decoded, rng),
     }
-    for name, (synthesizer, kind) in synthesizers(normals, paths).items():
+    ours = synthesizers(normals, paths)
+    del ours["EA, HEA and HOA"]
+    for name, (synthesizer, kind) in ours.items():
         found[name] = lambda number, made=synthesizer, kind=kind: made.sample(kind, 0, number)  # type: ignore[misc]
     return found
 
@@ -279,17 +282,99 @@ def report(ms: dict[str, float], difference: float) -> list[str]:
     return lines
 
 
+# The device path beside a training step.
+
+
+def timed(task: Callable[[], object], rounds: int, wait: Callable[[], None]) -> float:
+    """Median milliseconds of wall time, the device's work included; the first two calls warm up."""
+    times = []
+    for _ in range(rounds + 2):
+        wait()
+        start = time.perf_counter()
+        task()
+        wait()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[2:])
+
+
+def training_step(normals: np.ndarray, batch: int, device: str) -> Callable[[], object]:
+    """A step of PRN at the paper's settings on a batch of `batch` images: forward, loss, backward, Adam."""
+    import torch
+
+    from prn.backbone import BACKBONE_CHANNELS, Backbone, normalise, random_weights
+    from prn.config import ModelSettings, TrainSettings
+    from prn.model.losses import prn_loss
+    from prn.model.network import PRN
+    from prn.prototypes import Prototypes
+    from prn.training import make_optimizer
+
+    sides = (SIZE // 4, SIZE // 8, SIZE // 16)
+    maps = [torch.randn(20, c, s, s) for c, s in zip(BACKBONE_CHANNELS["resnet18"][:3], sides, strict=True)]
+    backbone = Backbone("resnet18", random_weights("resnet18", 0))
+    network = PRN(backbone, Prototypes((maps[0], maps[1], maps[2])), ModelSettings()).to(device).train()
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(list(network.trainable_parameters()), TrainSettings())
+    images = torch.from_numpy(np.resize(normals, (batch, *normals.shape[1:]))).to(device)
+    masks = torch.zeros(batch, 1, SIZE, SIZE, device=device)
+    masks[batch // 2 :, :, 100:120, 90:150] = 1
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16):
+            logits = network(normalise(images).to(memory_format=torch.channels_last))
+        prn_loss(logits.float(), masks)[0].backward()
+        optimizer.step()
+
+    return step
+
+
+def device_report(normals: np.ndarray, paths: Sequence[Path], device: str, batch: int, rounds: int) -> list[str]:
+    """Half a batch of anomalies (extended and simulated alike) by the device path, beside a training step."""
+    import torch
+
+    from prn.synthesis.device import DeviceSynthesizer
+
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    full = synthesizers(normals, paths)["EA, HEA and HOA"][0]
+    on_device, numbers = DeviceSynthesizer(full, device), iter(range(10**9))
+
+    def plans() -> list:
+        epoch = next(numbers)
+        return [full.plan(kind, epoch, index) for kind in KINDS for index in range(batch // 4)]
+
+    ready = plans()
+    planning = timed(plans, rounds, lambda: None)
+    rendering = timed(lambda: on_device.render(ready), rounds, wait)
+    step = timed(training_step(normals, batch, device), rounds, wait)
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else "CPU"
+    return [
+        "",
+        f"## On a device ({name}), a batch of {batch} with {batch // 2} anomalies",
+        "",
+        "| part | ms, wall time |",
+        "|---|---:|",
+        f"| plans, on the CPU while the device works on the step before | {planning:.3g} |",
+        f"| images, on the device | {rendering:.3g} |",
+        f"| a training step without them (bfloat16) | {step:.3g} |",
+        "",
+        f"Rendering takes {100 * rendering / step:.1f} % of a step (promised: at most 10 %); planning takes"
+        f" {100 * planning / step:.0f} % and is hidden as long as that is below 100 %.",
+    ]
+
+
 def run_card(arguments: argparse.Namespace, textures: int, normals: int) -> list[str]:
     cpu = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    source = "photographs of scikit-image" if arguments.textures is None else "a folder of JPEG files"
+    source = "photographs of scikit-image" if arguments.textures is None else "a folder of images"
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "opencv-python"))
     return [
         f"- `python benchmarks/synthesis.py`, commit {commit.stdout.strip()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"- {arguments.rounds} rounds of {arguments.samples} samples; {textures} textures ({source})",
-        f"- {normals} normals in memory",
+        f"- {arguments.rounds} rounds of {arguments.samples} samples; {textures} textures: {source}; {normals} normals",
         f"- processor: {cpu[0]}, {len(cpu)} cores, one thread used; load averages at the end"
         f" {', '.join(f'{value:.1f}' for value in os.getloadavg())} (CPU time)",
         f"- {platform.system()}, Python {platform.python_version()}, {versions}",
@@ -303,6 +388,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=60, help="samples of each candidate in a round")
     parser.add_argument("--page", type=Path, help="Markdown file that receives the result; standard output without")
+    parser.add_argument("--device", help="also measure the device path there ('cuda', or 'cpu' to try it)")
+    parser.add_argument("--batch", type=int, default=64, help="images of a training step on the device")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -310,7 +397,10 @@ def main() -> None:
         normal_paths = pictures_below(arguments.normals, 100) if arguments.normals else paths
         normals = np.stack([loaded(path) for path in normal_paths])
         ms = measure(candidates(normals, paths), arguments.rounds, arguments.samples)
-    lines = ["# Speed of the synthesis", "", *report(ms, largest_difference()), "", "## Run card", ""]
+        extra: list[str] = []
+        if arguments.device:
+            extra = device_report(normals, paths, arguments.device, arguments.batch, arguments.rounds)
+    lines = ["# Speed of the synthesis", "", *report(ms, largest_difference()), *extra, "", "## Run card", ""]
     lines += run_card(arguments, len(paths), len(normals))
     if arguments.page:
         arguments.page.write_text("\n".join(lines) + "\n", encoding="utf-8")
