@@ -83,10 +83,13 @@ def mvtec_definition(maps: np.ndarray, masks: np.ndarray) -> Values:
             overlap[image][inside] = 1 / inside.sum()
     scores = maps.ravel()
     order = np.argsort(scores)[::-1]
+    fpr = np.cumsum(negative.ravel()[order], dtype=np.float64)
+    fpr /= fpr[-1]
+    pro = overlap.ravel()[order]
+    np.cumsum(pro, out=pro)
+    pro /= regions
     ordered = scores[order]
-    fpr = np.cumsum(negative.ravel()[order], dtype=np.float64) / negative.sum()
-    pro = np.cumsum(overlap.ravel()[order]) / regions
-    last_of_score = np.append(np.diff(ordered) != 0, True)
+    last_of_score = np.append(ordered[1:] != ordered[:-1], True)
     fpr, pro = np.append(0, fpr[last_of_score]), np.append(0, pro[last_of_score])
     limit = 0.3
     inside = fpr <= limit
@@ -291,13 +294,13 @@ def run_card(counts: list[int], rounds: int) -> list[str]:
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = [line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    versions = f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     maps = " ".join(str(count) for count in counts)
     return [
         f"- command: `python benchmarks/metrics.py --maps {maps} --rounds {rounds}`, commit {commit.stdout.strip()}",
-        f"- finished: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load averages at the end {load} (shared machine; CPU time)",
-        f"- processor: {cpu[0]}, {len(cpu)} cores, one thread used; {platform.system()}, Python {platform.python_version()}",
+        f"- finished: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load averages then: {load}",
+        f"- processor: {cpu[0]}, {len(cpu)} cores, one thread used; {platform.system()}",
         f"- versions: {versions}",
         f"- maps: generated, {SIZE} x {SIZE}, float32, 30 % of them good, seed 0",
     ]

@@ -12,10 +12,11 @@ from prn.metrics.regions import DefectPixels, gather_defect_pixels
 
 Chunks = Callable[[], Iterable[tuple[Any, Any]]]
 
+# Pixels sorted at a time: each block is searched once for every distinct positive score, so blocks grow with the number
+# of those scores until the sorting outweighs the searches, but never beyond the largest size.
 SORTED_PIXELS = 1 << 23
-# Each sorted block is searched once for every distinct positive score: with blocks this many times as long as the list
-# of those scores the searches stay cheaper than the sorting.
 SORTED_PIXELS_PER_THRESHOLD = 16
+MOST_SORTED_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ def localization_metrics(score_maps: Any, masks: Any, fpr_limit: float = 0.3) ->
     not hold both classes.
     Raises ValueError for NaN, infinity, masks that are not binary and shapes that do not match.
 
-    Memory beyond the arguments: 4 bytes a pixel (8 for float64) for at most 8 million pixels at a time, and about 150
-    bytes a positive pixel.
+    Memory beyond the arguments: 80 bytes for each defect pixel, and 4 bytes (8 for float64 scores) for each pixel sorted
+    at a time, which are at most 8 million or 16 for each distinct score on a defect, and never more than 67 million.
     """
     check_fpr_limit(fpr_limit)
     return rank_pixels(score_maps, masks).metrics(fpr_limit)
@@ -96,9 +97,7 @@ def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
 
     chunks: a function without arguments that starts a new pass over the same pairs (score maps, masks), each as
     in `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map
-    that is not finite). Memory: one chunk, about 150 bytes for each positive pixel of the whole set, and 4 bytes
-    (8 for float64 scores) for each of the pixels sorted at a time, which are 8 million or, if more, 16 for each
-    distinct positive score.
+    that is not finite). Memory beyond one chunk: as in `localization_metrics`, whatever the number of images.
     """
     pixels = gather_defect_pixels(_started(chunks))
     thresholds, order, starts = distinct_descending(pixels.scores)
@@ -138,7 +137,7 @@ def _count_pixels(chunks: Chunks, pixels: DefectPixels, thresholds: np.ndarray) 
     ascending = np.ascontiguousarray(thresholds[::-1])
     below, ties = np.zeros(len(ascending), np.int64), np.zeros(len(ascending), np.int64)
     total = int(pixels.image_pixels.sum())
-    size = min(total, max(SORTED_PIXELS, SORTED_PIXELS_PER_THRESHOLD * len(ascending)))
+    size = min(total, MOST_SORTED_PIXELS, max(SORTED_PIXELS, SORTED_PIXELS_PER_THRESHOLD * len(ascending)))
     seen = 0
     for block in _sorted_blocks(score_maps_of(chunks), pixels.scores.dtype, size):
         # NaN sorts to the end and infinity to either end: two looks check all pixels.
