@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from prn.datasets.images import CategoryTensors
+from prn.errors import PrnError
 from prn.reporting.results import Run
 
 
@@ -74,4 +75,7 @@ def _tensors(root: Path, dataset: str, category: str, size: int) -> CategoryTens
     file = root / "data" / "tensors" / dataset / category / f"{size}.safetensors"
     if not file.is_file():
         raise NoEvidence(f"the working tensors of {category} at {size}x{size} are not kept here")
-    return CategoryTensors.load(file)
+    try:
+        return CategoryTensors.load(file)
+    except PrnError as error:
+        raise NoEvidence(f"the working tensors of {category} at {size}x{size} cannot be read") from error

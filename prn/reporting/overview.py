@@ -141,7 +141,7 @@ def _what(settings: Settings, results: Results, unplanned: int) -> list[str]:
     if results.stale:
         reasons = listing(sorted({reason.rpartition(": ")[2] for reason in results.stale.values()}))
         lines.append(
-            f"**{plural(len(results.stale), 'run')} stale and shown as such**: {reasons}; see [failures.md](failures.md)"
+            f"**{plural(len(results.stale), 'run')} stale, shown as such**: {reasons}; see [failures.md](failures.md)"
         )
     if results.missing:
         by_variant: dict[str, int] = {}

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prn.config import from_view
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.errors import PrnError
 from prn.reporting.evidence import NoEvidence
@@ -12,6 +11,7 @@ from prn.reporting.results import Run
 from prn.splits import load_split
 from prn.synthesis import ForegroundRule, Synthesizer
 from prn.synthesis.sheet import contact_sheet
+from prn.views import from_view
 
 ROWS = 3
 
@@ -35,13 +35,16 @@ def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
     for what, file in needed.items():
         if not file.is_file():
             raise NoEvidence(f"the {what} of {run.category} are not kept here")
-    split, tensors = load_split(split_file), CategoryTensors.load(tensor_file)
-    seen = tensors.index_of(split.seen[:shots])
+    try:
+        split, tensors = load_split(split_file), CategoryTensors.load(tensor_file)
+        textures: Any = load_textures(texture_file) if synthesis.heterologous else []
+        seen, normals = tensors.index_of(split.seen[:shots]), tensors.index_of(split.train_normal)
+    except PrnError as error:
+        raise NoEvidence(f"the files of {run.category} that it is made from cannot be read") from error
     rule = synthesis.foreground.get(run.dataset, {}).get(run.category)
     key = f"synthesis.foreground.{run.dataset}.{run.category}"
-    textures: Any = load_textures(texture_file) if synthesis.heterologous else []
     synthesizer = Synthesizer(
-        tensors.images[tensors.index_of(split.train_normal)],
+        tensors.images[normals],
         tensors.images[seen],
         tensors.masks[seen],
         textures,
