@@ -79,7 +79,7 @@ def localization_metrics(score_maps: Any, masks: Any, fpr_limit: float = 0.3) ->
     not hold both classes.
     Raises ValueError for NaN, infinity, masks that are not binary and shapes that do not match.
 
-    Memory beyond the arguments: 80 bytes for each defect pixel, and 4 bytes (8 for float64 scores) for each pixel sorted
+    Memory beyond the arguments: 100 bytes a defect pixel, and 4 bytes (8 for float64 scores) for each pixel sorted
     at a time, which are at most 8 million or 16 for each distinct score on a defect, and never more than 67 million.
     """
     check_fpr_limit(fpr_limit)
