@@ -57,31 +57,10 @@ class Synthesizer:
         Raises `SettingsError` for an absurd foreground coverage or settings that need what is absent, `DataMissing` for
         missing normals or textures, `PrnError` for images that do not fit together.
         """
-        self.settings = settings
-        self.seed = int(seed)
-        if len(normals) == 0:
-            raise DataMissing("synthesis needs at least one normal training image, found none")
-        size = normals.shape[1:]
-        for name, images, expected in (("seen anomalies", seen, size), ("masks", seen_masks, size[:2])):
-            if len(images) and images.shape[1:] != expected:
-                raise PrnError(f"{name} are {images.shape[1:]}, expected {expected} like the normal images")
-        if len(seen) != len(seen_masks):
-            raise PrnError(f"{len(seen)} seen anomalies have {len(seen_masks)} masks")
+        self.settings, self.seed = settings, int(seed)
         masks = np.ascontiguousarray(np.asarray(seen_masks) > 0).view(np.uint8)
-        empty = [index for index, mask in enumerate(masks) if not mask.any()]
-        if settings.extended and empty:
-            raise PrnError(f"seen anomalies {empty} have an empty mask; extended anomalies need a marked region")
-        if settings.extended and not len(seen):
-            raise SettingsError("synthesis.extended is on, but there is no seen anomaly; set it to false")
-        if settings.heterologous and not len(textures):
-            raise DataMissing(
-                "synthesis.heterologous is on, but there are no textures; prepare DTD, name another folder of textures,"
-                " or set synthesis.heterologous to false"
-            )
-        if settings.heterologous and textures[0].shape != size:
-            raise PrnError(f"textures are {textures[0].shape}, expected {size} like the normal images")
-        if settings.homologous and settings.grid > min(size[:2]):
-            raise SettingsError(f"synthesis.grid: found {settings.grid}, but the images are only {size[0]} x {size[1]}")
+        _check_images(normals, seen, masks)
+        _check_sources(seen, masks, textures, normals.shape[1:], settings)
         found = find_foregrounds(normals, foreground)
         self.foreground_coverage = 1.0 if found is None else float(found.coverage.mean())
         self.foregrounds_not_found = 0 if found is None else found.not_found
@@ -125,3 +104,39 @@ class Synthesizer:
         for position, index in enumerate(chosen):
             render(self.materials, self.plan(kind, epoch, index), images[position], masks[position])
         return images, masks
+
+
+def _check_images(normals: np.ndarray, seen: np.ndarray, masks: np.ndarray) -> None:
+    """There are normals, and seen anomalies and masks are of their size and paired."""
+    if len(normals) == 0:
+        raise DataMissing("synthesis needs at least one normal training image, found none")
+    size = normals.shape[1:]
+    for name, images, expected in (("seen anomalies", seen, size), ("masks", masks, size[:2])):
+        if len(images) and images.shape[1:] != expected:
+            raise PrnError(f"{name} are {images.shape[1:]}, expected {expected} like the normal images")
+    if len(seen) != len(masks):
+        raise PrnError(f"{len(seen)} seen anomalies have {len(masks)} masks")
+
+
+def _check_sources(
+    seen: np.ndarray,
+    masks: np.ndarray,
+    textures: Sequence[np.ndarray] | np.ndarray,
+    size: tuple[int, ...],
+    settings: "SynthesisSettings",
+) -> None:
+    """What the kinds that are switched on are made of is there."""
+    empty = [index for index, mask in enumerate(masks) if not mask.any()]
+    if settings.extended and empty:
+        raise PrnError(f"seen anomalies {empty} have an empty mask; extended anomalies need a marked region")
+    if settings.extended and not len(seen):
+        raise SettingsError("synthesis.extended is on, but there is no seen anomaly; set it to false")
+    if settings.heterologous and not len(textures):
+        raise DataMissing(
+            "synthesis.heterologous is on, but there are no textures; prepare DTD, name another folder of textures,"
+            " or set synthesis.heterologous to false"
+        )
+    if settings.heterologous and textures[0].shape != size:
+        raise PrnError(f"textures are {textures[0].shape}, expected {size} like the normal images")
+    if settings.homologous and settings.grid > min(size[:2]):
+        raise SettingsError(f"synthesis.grid: found {settings.grid}, but the images are only {size[0]} x {size[1]}")
