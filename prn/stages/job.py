@@ -63,8 +63,12 @@ class Job:
             raise DataMissing(f"{path}: missing; `python -m prn {stage}{cell}` makes it (or let snakemake run all)")
         return path
 
+    def __post_init__(self) -> None:
+        """Take the digest of the code now: what is edited while the job runs is not what it ran."""
+        self.code()
+
     def code(self) -> str:
-        """The digest of the code this job uses."""
+        """The digest of the code this job uses (kept from its first call)."""
         return code_digest(self.stage, self.method_module)
 
     @property

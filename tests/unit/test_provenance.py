@@ -133,4 +133,6 @@ def test_the_training_depends_on_the_network_and_the_evaluation_does_not():
     assert not any(name.startswith(("prn.reporting", "prn.metrics")) for name in train)
     evaluate = stage_modules("evaluate")
     assert any(name.startswith("prn.metrics") for name in evaluate)
-    assert not any(name.startswith(("prn.model", "prn.synthesis", "prn.reporting", "prn.training")) for name in evaluate)
+    assert not any(
+        name.startswith(("prn.model", "prn.synthesis", "prn.reporting", "prn.training")) for name in evaluate
+    )

@@ -133,5 +133,3 @@ def _same(tensors, report, expected) -> None:
     assert [(row["step"], row["loss"]) for row in report.log] == [(row["step"], row["loss"]) for row in expected[1].log]
     assert tensors.keys() == expected[0].keys()
     assert all(torch.equal(tensors[name], expected[0][name]) for name in tensors)
-
-

@@ -23,7 +23,13 @@ SIZE, NORMALS = 32, 7
 def settings(steps: int, checkpoint_minutes: float = 60.0, **train) -> Settings:
     """PRN at 32x32, three normals a step, so that an epoch has three steps of which the last is partial."""
     batch = {"normal": 3, "extended": 2, "simulated": 2}
-    base = {"steps": steps, "batch": batch, "learning_rate": 1e-3, "threads": 1, "checkpoint_minutes": checkpoint_minutes}
+    base = {
+        "steps": steps,
+        "batch": batch,
+        "learning_rate": 1e-3,
+        "threads": 1,
+        "checkpoint_minutes": checkpoint_minutes,
+    }
     return from_plain(Settings, {"tensors": {"size": SIZE}, "train": {**base, **train}})
 
 

@@ -20,7 +20,7 @@ except PrnError as error:
     raise WorkflowError(f"params.yaml (with presets): {error}") from None
 
 PRN = f"{shlex.quote(sys.executable)} -m prn"
-RUNS = SETTINGS.benchmark.datasets
+RUNS = {name: run for name, run in SETTINGS.benchmark.datasets.items() if run.categories and run.variants}
 SEEDS = SETTINGS.benchmark.seeds
 SIZE = SETTINGS.tensors.size
 CATEGORIES = [(dataset, category) for dataset, run in RUNS.items() for category in run.categories]
