@@ -114,8 +114,10 @@ def _at(curve: Curve, grid: np.ndarray, stepped: bool) -> np.ndarray:
     if stepped:
         return curve.y[np.minimum(np.searchsorted(curve.x, grid), len(curve.y) - 1)]
     # Where the curve rises on the spot, the grid's point takes the top of the rise.
-    last = np.append(curve.x[1:] != curve.x[:-1], True)
-    return np.interp(grid, curve.x[last], curve.y[last])
+    right = np.searchsorted(curve.x, grid, side="right").clip(1, len(curve.x) - 1)
+    run = curve.x[right] - curve.x[right - 1]
+    part = np.divide(grid - curve.x[right - 1], run, out=np.ones_like(grid), where=run > 0)
+    return curve.y[right - 1] + (curve.y[right] - curve.y[right - 1]) * part.clip(0, 1)
 
 
 def histogram_figure(runs: dict[str, Scored], path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from prn.config import Settings
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
 from prn.reporting.published import MEAN, measured_by, published_mean, published_value
-from prn.reporting.results import ALL_METRICS, METRICS, NOT_RUN, OK, Results, Summary
+from prn.reporting.results import METRICS, NOT_RUN, OK, Results, Summary
 from prn.reporting.wording import (
     METRIC_NAMES,
     dataset_name,
@@ -92,6 +92,7 @@ def delta_page(settings: Settings, results: Results) -> Page:
         " used in training. Measured is the mean over the seeds, spread their standard deviation; the difference is"
         " that of the two printed numbers. A published mean goes over the categories that were measured.",
         count_verdicts(settings, results),
+        *flagged(settings, results),
     )
     for dataset in results.datasets():
         page.add(Heading(dataset_name(dataset)))
@@ -166,19 +167,22 @@ def count_verdicts(settings: Settings, results: Results) -> str:
     order = (WITHIN, BELOW, ABOVE, NO_PUBLISHED, "n/a", "stale", NOT_RUN)
     parts = [f"{counts[word]} {word}" for word in order if counts[word]]
     text = f"**Of PRN's {plural(len(deltas), 'published mean')}: {', '.join(parts)}** (tolerance"
-    return f"{text} {number(settings.report.tolerance)} points)."
+    text = f"{text} {number(settings.report.tolerance)} points)."
+    if counts[ABOVE]:
+        text += " What is above may be a leak: see [the difference to the paper](delta_to_paper.md)."
+    return text
 
 
-def flagged(settings: Settings, results: Results) -> Bullets | None:
-    """Every number of PRN that is above the published one by more than the tolerance."""
+def flagged(settings: Settings, results: Results) -> list[Block]:
+    """Every category's number of PRN that is above the published one by more than the tolerance."""
     deltas = [
         category_delta(settings, results, (dataset, category, "prn", metric))
         for dataset in results.datasets()
         for category in results.categories(dataset)
-        for metric in ALL_METRICS[:4]
+        for metric in METRICS
     ]
     above = [delta for delta in deltas if delta.verdict == ABOVE]
     lines = [
         f"{dataset_name(d.dataset)} {d.category} {METRIC_NAMES[d.metric]}: {signed(d.difference or 0)}" for d in above
     ]
-    return Bullets(lines) if lines else None
+    return ["Possible leaks, category by category:", Bullets(lines)] if lines else []

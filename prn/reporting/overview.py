@@ -1,5 +1,7 @@
 """`reports/README.md`: one screen with what was run, on what, the verdict, and where everything else stands."""
 
+from statistics import fmean
+
 from prn.config import Settings
 from prn.reporting.delta import count_verdicts
 from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table
@@ -8,6 +10,7 @@ from prn.reporting.results import METRICS, Results
 from prn.reporting.wording import (
     METRIC_NAMES,
     NAIVE,
+    UNTRAINED,
     dataset_name,
     generated_title,
     is_ablation,
@@ -29,7 +32,7 @@ def overview_page(settings: Settings, results: Results, others: list[tuple[str, 
     page.add(*_naive(results))
     page.add(Heading("What was run"), Bullets(_what(settings, results, unplanned)))
     page.add(Heading("Pages"), Bullets([f"[{name}]({name}): {words}" for name, words in others]))
-    page.add(Heading("Again"), Code(_again(settings)))
+    page.add(Heading("To make it again"), Code(_again(settings)))
     return page
 
 
@@ -58,22 +61,24 @@ def verdict(settings: Settings, results: Results) -> str:
 
 
 def _against_control(results: Results) -> str:
-    pairs = []
-    for metric in ("image_auroc", "ap"):
-        values = []
-        for dataset in results.datasets():
-            for category in results.categories(dataset):
-                ours = results.value(dataset, category, "prn", metric).mean
-                control = results.value(dataset, category, "untrained", metric).mean
-                if ours is not None and control is not None:
-                    values.append((ours, control))
-        if values:
-            ours, control = (sum(side) / len(values) for side in zip(*values, strict=True))
-            pairs.append(
-                f"{METRIC_NAMES[metric]} {number(ours)} against {number(control)} of the untrained control"
-                f" (mean of {plural(len(values), 'category', 'categories')})"
-            )
-    return f"PRN reaches {' and '.join(pairs)}." if pairs else "PRN and the untrained control were not both run."
+    """What training adds: PRN and the untrained control over the categories that both have."""
+    both = {
+        metric: [
+            (ours, control)
+            for dataset in results.datasets()
+            for category in results.categories(dataset)
+            if (ours := results.value(dataset, category, "prn", metric).mean) is not None
+            and (control := results.value(dataset, category, UNTRAINED, metric).mean) is not None
+        ]
+        for metric in ("image_auroc", "ap")
+    }
+    if not all(both.values()):
+        return "PRN and the untrained control were not both run."
+    image, pixel = (tuple(fmean(side) for side in zip(*pairs, strict=True)) for pairs in both.values())
+    return (
+        f"Over {plural(len(both['image_auroc']), 'category', 'categories')} PRN reaches an image AUROC of"
+        f" {number(image[0])} and an AP of {number(pixel[0])}, the untrained control {number(image[1])} and {number(pixel[1])}."
+    )
 
 
 def headline(settings: Settings, results: Results) -> Table:
@@ -81,7 +86,7 @@ def headline(settings: Settings, results: Results) -> Table:
     generated = settings.benchmark.generated_images
     header = ["Data set", "Method", *(METRIC_NAMES[metric] for metric in METRICS)]
     if not generated:
-        header += [f"paper {METRIC_NAMES[metric]}" for metric in METRICS]
+        header += [f"{METRIC_NAMES[metric]}, paper" for metric in METRICS]
     rows = []
     for dataset in results.datasets():
         for variant in results.variants(dataset):
