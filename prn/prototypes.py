@@ -102,7 +102,7 @@ def cluster_prototypes(
     *,
     max_iterations: int = 300,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int = 8,
     device: str | torch.device = "cpu",
 ) -> Prototypes:
     """Prototypes of uint8 RGB images [N, H, W, 3], independently at each of the three scales.
@@ -158,11 +158,16 @@ def kmeans(
         return rows_ND, _statistics(sizes, iterations=0, inertia=0.0)
     gram = centred_gram(rows_ND, device)
     members, labels, iterations, inertia = lloyd(gram, start, max_iterations)
-    centroids = torch.zeros(count, rows_ND.shape[1])
+    sizes = np.bincount(labels, minlength=count)
+    return cluster_means(rows_ND, members, count), _statistics(sizes, iterations, inertia)
+
+
+def cluster_means(rows_ND: Tensor, members: np.ndarray, count: int) -> Tensor:
+    """Means [K, D] of the rows of each of `count` clusters, none of which is empty."""
+    means = torch.zeros(count, rows_ND.shape[1])
     for row, cluster in zip(rows_ND, members.tolist(), strict=True):
-        centroids[cluster] += row
-    centroids /= torch.from_numpy(np.bincount(members, minlength=count))[:, None]
-    return centroids, _statistics(np.bincount(labels, minlength=count), iterations, inertia)
+        means[cluster] += row
+    return means / torch.from_numpy(np.bincount(members, minlength=count))[:, None]
 
 
 def centred_gram(rows_ND: Tensor, device: str | torch.device = "cpu") -> np.ndarray:
