@@ -41,7 +41,7 @@ class Scored:
         shown = self.evidence
         if not shown.has_mask.all():
             return None
-        return rank_pixels(shown.score_maps, shown.masks)
+        return rank_pixels(shown.score_maps.astype(np.float32), shown.masks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from safetensors import safe_open
+
 from prn.config import Settings
 from prn.datasets.index import IndexRow, read_index
 from prn.datasets.registry import check_counts, find, registry
@@ -35,7 +37,9 @@ def data_card_page(root: Path, settings: Settings, results: Results) -> Page:
     )
     for dataset in [*results.datasets(), TEXTURES]:
         page.add(Heading(dataset_name(dataset)), *_terms(root, dataset))
-        if dataset != TEXTURES:
+        if dataset == TEXTURES:
+            page.add(*_textures(root))
+        else:
             page.add(*_categories(root, dataset, settings, results))
     return page
 
@@ -57,6 +61,15 @@ def _terms(root: Path, dataset: str) -> list[Block]:
     else:
         lines.append("read from the user's own folder, not from an archive: no archive's checksum")
     return [Bullets(lines)]
+
+
+def _textures(root: Path) -> list[Block]:
+    """How many textures the heterologous anomalies are made from."""
+    for file in sorted((root / "data" / "tensors" / TEXTURES / "textures").glob("*.safetensors")):
+        with safe_open(file, framework="np") as stored:
+            count, size = stored.get_slice("textures").get_shape()[:2]
+        return [f"{plural(count, 'texture')} at {size}x{size}, the source of heterologous anomalies."]
+    return []
 
 
 def _categories(root: Path, dataset: str, settings: Settings, results: Results) -> list[Block]:

@@ -25,7 +25,7 @@ class Evidence:
     """One run's predictions with their images, all at the working size S.
 
     images: N x S x S x 3 uint8 RGB; masks: N x S x S bool; has_mask: N bool (good images have an empty mask);
-    defective: N bool; score_maps: N x S x S float32; image_scores: N float64; paths: N paths below the data set's root.
+    defective: N bool; score_maps: N x S x S float16; image_scores: N float64; paths: N paths below the data set's root.
     """
 
     run: Run
@@ -49,33 +49,31 @@ def read_evidence(root: Path, run: Run, good: frozenset[str]) -> Evidence:
     try:
         with safe_open(file, framework="np") as stored:
             paths = list(json.loads(stored.metadata()["prn"])["paths"])
-            maps = stored.get_tensor("score_maps").astype(np.float32)
+            maps = stored.get_tensor("score_maps")
             scores = stored.get_tensor("image_scores").astype(np.float64)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} cannot be read ({error})") from error
-    tensors = _tensors(root, run.dataset, run.category, maps.shape[-1])
-    unknown = set(paths) - set(tensors.paths)
-    if unknown:
-        raise NoEvidence(f"the tensors of {run.category} do not hold the predicted image {min(unknown)}")
-    chosen = tensors.index_of(paths)
-    return Evidence(
-        run=run,
-        paths=paths,
-        images=tensors.images[chosen],
-        masks=tensors.masks[chosen].astype(bool),
-        has_mask=tensors.has_mask[chosen],
-        defective=np.array([path not in good for path in paths], dtype=bool),
-        score_maps=maps,
-        image_scores=scores,
-    )
+    images, masks, has_mask = _pictures(root, run.dataset, run.category, maps.shape[-1], tuple(paths))
+    defective = np.array([path not in good for path in paths], dtype=bool)
+    return Evidence(run, paths, images, masks, has_mask, defective, maps, scores)
+
+
+def forget_pictures() -> None:
+    """Drop the images that are held for the next run of the same category."""
+    _pictures.cache_clear()
 
 
 @lru_cache(maxsize=1)
-def _tensors(root: Path, dataset: str, category: str, size: int) -> CategoryTensors:
+def _pictures(
+    root: Path, dataset: str, category: str, size: int, paths: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, masks and whether they have one; held once for all variants of a category with the same test images."""
     file = root / "data" / "tensors" / dataset / category / f"{size}.safetensors"
     if not file.is_file():
         raise NoEvidence(f"the working tensors of {category} at {size}x{size} are not kept here")
     try:
-        return CategoryTensors.load(file)
+        tensors = CategoryTensors.load(file)
+        chosen = tensors.index_of(paths)
     except PrnError as error:
-        raise NoEvidence(f"the working tensors of {category} at {size}x{size} cannot be read") from error
+        raise NoEvidence(f"the working tensors of {category} at {size}x{size} cannot be used") from error
+    return tensors.images[chosen], tensors.masks[chosen].astype(bool), tensors.has_mask[chosen]

@@ -72,7 +72,7 @@ def find_failures(scored: Scored) -> Failures:
     if not len(good_scores) or not len(bad_scores):
         return Failures([], [], [])
     spread = float(good_scores.std()) or 1.0
-    scale = Normalize(*colour_range(shown.score_maps), clip=True)
+    scale = Normalize(*colour_range(shown), clip=True)
 
     def case(index: int, share: float) -> Case:
         image, mask, score_map = shown.images[index], shown.masks[index], shown.score_maps[index]

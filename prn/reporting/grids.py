@@ -52,17 +52,18 @@ def _ordered(scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return positions[np.argsort(scores[positions], kind="stable")]
 
 
-def colour_range(score_maps: np.ndarray) -> tuple[float, float]:
-    """One colour scale for a category: from the median score to the 99.9th percentile of all test pixels."""
-    sample = score_maps[:, ::2, ::2]
-    low, high = np.quantile(sample, [0.5, 0.999])
-    return float(low), float(high) if high > low else float(low) + 1.0
+def colour_range(evidence: Evidence) -> tuple[float, float]:
+    """One colour scale for a category: from the median pixel's score to the median of the defective images' highest."""
+    low = float(np.median(evidence.score_maps[:, ::4, ::4].astype(np.float32)))
+    peaks = evidence.score_maps.reshape(len(evidence.score_maps), -1).max(axis=1).astype(np.float32)
+    high = float(np.median(peaks[evidence.defective] if evidence.defective.any() else peaks))
+    return low, high if high > low else low + 1.0
 
 
 def score_grid(evidence: Evidence, rows: int, path: Path) -> list[Chosen]:
     """Write the grid of input, ground truth, score map and overlay of one run; returns the rows it shows."""
     chosen = choose(evidence.image_scores, evidence.defective, rows)
-    scale = Normalize(*colour_range(evidence.score_maps), clip=True)
+    scale = Normalize(*colour_range(evidence), clip=True)
     tiles = []
     for item in chosen:
         image, mask, score_map = (part[item.index] for part in (evidence.images, evidence.masks, evidence.score_maps))
@@ -84,7 +85,7 @@ def methods_grid(runs: list[Evidence], rows: int, path: Path) -> list[Chosen]:
     first = runs[0]
     chosen = choose(first.image_scores, first.defective, rows)
     position = [{name: index for index, name in enumerate(run.paths)} for run in runs]
-    scales = [Normalize(*colour_range(run.score_maps), clip=True) for run in runs]
+    scales = [Normalize(*colour_range(run), clip=True) for run in runs]
     tiles = []
     for item in chosen:
         image, mask = first.images[item.index], first.masks[item.index]

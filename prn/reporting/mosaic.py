@@ -81,12 +81,12 @@ def _drawn(tile: Tile) -> np.ndarray:
 
 def coloured(score_map: np.ndarray, scale: Normalize) -> np.ndarray:
     """A score map as an RGB picture, uint8 H x W x 3."""
-    return (mpl.colormaps[style.SCORE_MAP](scale(score_map))[..., :3] * 255).round().astype(np.uint8)
+    return (mpl.colormaps[style.SCORE_MAP](scale(score_map.astype(np.float64)))[..., :3] * 255).round().astype(np.uint8)
 
 
 def overlay(image: np.ndarray, score_map: np.ndarray, scale: Normalize) -> np.ndarray:
     """The image under the score map's colours, which cover the more the higher the score, uint8 H x W x 3."""
-    cover = 0.75 * np.asarray(scale(score_map))[..., None]
+    cover = 0.75 * np.asarray(scale(score_map.astype(np.float64)))[..., None]
     return ((1 - cover) * image + cover * coloured(score_map, scale)).round().astype(np.uint8)
 
 

@@ -77,7 +77,8 @@ def _against_control(results: Results) -> str:
     image, pixel = (tuple(fmean(side) for side in zip(*pairs, strict=True)) for pairs in both.values())
     return (
         f"Over {plural(len(both['image_auroc']), 'category', 'categories')} PRN reaches an image AUROC of"
-        f" {number(image[0])} and an AP of {number(pixel[0])}, the untrained control {number(image[1])} and {number(pixel[1])}."
+        f" {number(image[0])} and an AP of {number(pixel[0])}, the untrained control {number(image[1])} and"
+        f" {number(pixel[1])}."
     )
 
 

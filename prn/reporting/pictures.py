@@ -19,7 +19,7 @@ from prn.reporting.curves import (
     size_figure,
 )
 from prn.reporting.document import Block, Figure
-from prn.reporting.evidence import NoEvidence, read_evidence
+from prn.reporting.evidence import NoEvidence, forget_pictures, read_evidence
 from prn.reporting.failures import Failures, find_failures
 from prn.reporting.grids import RULE, methods_grid, score_grid
 from prn.reporting.results import Results, Run
@@ -52,6 +52,7 @@ class Studio:
     def release(self) -> None:
         """Forget the predictions that were read."""
         self._held.clear()
+        forget_pictures()
 
     def shown_variants(self, dataset: str, category: str) -> list[str]:
         """The variants whose pictures stand side by side: those of the page's tables that were run, at most four."""

@@ -92,3 +92,40 @@ def test_generated_images_are_never_compared(tmp_path: Path) -> None:
     readme = (tmp_path / "reports/README.md").read_text(encoding="utf-8")
     assert "Not comparable" in readme
     assert "mean-image" in readme
+
+
+def test_what_was_edited_by_hand_or_left_over_is_gone_after_a_build(tmp_path: Path) -> None:
+    wide = make_settings({"mvtec": ["bottle"], "btad": ["01"]}, ["untrained"], [42])
+    make_world(tmp_path, wide)
+    build(tmp_path, wide)
+    reports = tmp_path / "reports"
+    whole = digests(reports)
+    table = reports / "results.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("mvtec,bottle", "mvtec,bottle,"), encoding="utf-8")
+    (reports / "mvtec.md").write_text("edited", encoding="utf-8")
+    (reports / "notes.md").write_text("a page of somebody's own", encoding="utf-8")
+    build(tmp_path, make_settings({"mvtec": ["bottle"]}, ["untrained"], [42]))
+    left = digests(reports)
+    assert left["figures/mvtec/bottle.png"] == whole["figures/mvtec/bottle.png"]
+    assert not [name for name in left if "btad" in name]
+    assert "notes.md" in left
+    assert "edited" not in (reports / "mvtec.md").read_text(encoding="utf-8")
+    build(tmp_path, wide)
+    (reports / "notes.md").unlink()
+    assert digests(reports) == whole
+
+
+def test_a_stale_result_is_shown_as_stale_on_every_page(tmp_path: Path) -> None:
+    settings = make_settings({"mvtec": ["bottle", "carpet"]}, ["prn", "untrained"], [42])
+    make_world(tmp_path, settings)
+    build(
+        tmp_path, settings, lambda path, *cell: "data/x.json: it was edited" if cell[1:] == ("bottle", "prn") else None
+    )
+    reports = tmp_path / "reports"
+    readme = (reports / "README.md").read_text(encoding="utf-8")
+    assert "1 run stale, shown as such**: it was edited" in readme
+    assert "(1 of 2)" in readme
+    row = next(line for line in (reports / "mvtec.md").read_text(encoding="utf-8").splitlines() if "| bottle |" in line)
+    assert row.split("|")[3].strip() == "stale"
+    assert not (reports / "runs/mvtec/bottle/prn").exists() or not list((reports / "runs/mvtec/bottle/prn").iterdir())
+    assert "**stale**" in (reports / "failures.md").read_text(encoding="utf-8")
