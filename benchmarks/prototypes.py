@@ -172,7 +172,7 @@ def _status(key: str) -> int:
 def in_process(name: str, folder: Path) -> dict[str, float]:
     """One measurement in a fresh process."""
     command = [sys.executable, __file__, "--measure", name, "--folder", str(folder)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def run_rounds(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
@@ -223,8 +223,8 @@ def run_card(arguments: argparse.Namespace) -> list[str]:
     weights = f" with the weights of {arguments.weights.name}" if arguments.weights else ", random weights, seed 0"
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return [
-        f"- finished: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}; load averages then: {load}",
-        f"- {arguments.rounds} rounds, the median counts",
+        f"- finished: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit.stdout.strip()}",
+        f"- {arguments.rounds} rounds, the median counts; load averages at the end: {load}",
         f"- processor: {cpu[0]}, {len(cpu)} cores, one thread used; {platform.system()}",
         f"- versions: Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         f"- features: ResNet-18, layer1{weights}, of {IMAGES} generated images {SIZE} x {SIZE}",
@@ -265,9 +265,9 @@ def report(folder: Path, arguments: argparse.Namespace) -> list[str]:
     peak = in_process(STAGE, folder)["MiB"]
     lines += [
         "",
-        f"Each candidate holds the features of layer1, {size:.0f} MiB, beside its peak. Making the prototypes of all three "
-        f"scales from images takes {peak:.0f} MiB in all, features included; the bound is twice the features and the Gram "
-        f"matrix, {2 * size + gram:.0f} MiB: {'held' if peak <= 2 * size + gram else 'MISSED'}.",
+        f"Each candidate holds the features of layer1, {size:.0f} MiB, beside its peak. Making the prototypes of all",
+        f"three scales from images takes {peak:.0f} MiB in all, features included; the bound is twice the features and",
+        f"the Gram matrix, {2 * size + gram:.0f} MiB: {'held' if peak <= 2 * size + gram else 'MISSED'}.",
         "",
     ]
     return [*lines, *half_precision(images, backbone, folder), "", *run_card(arguments)]

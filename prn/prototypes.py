@@ -7,7 +7,6 @@ D = C x H x W, the length of a flattened map.
 import json
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prn.artifacts import atomic_write
-from prn.backbone import Backbone, normalise
+from prn.backbone import Backbone, normalise, without_autocast
 from prn.errors import DataCorrupt, DataMissing, SettingsError
 
 SCALES = (1, 2, 3)
@@ -272,8 +271,7 @@ def half_squared_norms(rows_KD: Tensor) -> Tensor:
 
 def nearest_row(feature_BD: Tensor, rows_KD: Tensor, half_norms_K: Tensor) -> Tensor:
     """Index [B] of the row nearest to each flattened map, computed in float32 also under autocast."""
-    kind = feature_BD.device.type
-    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+    with without_autocast(feature_BD.device):
         return torch.addmm(half_norms_K, feature_BD.float(), rows_KD.T, alpha=-1).argmin(dim=1)
 
 

@@ -39,15 +39,14 @@ class PrototypeResidual(nn.Module):
 
     @torch.no_grad()
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Residuals of the features' shapes and types; the distances are taken in float32."""
+        """Residuals of the features' shapes; the distances are taken in float32."""
         residuals = []
         for scale, feature_BCHW in enumerate(features, start=1):
             rows = self.get_buffer(f"rows{scale}")
             feature_BHWC = feature_BCHW.permute(0, 2, 3, 1)
             index = nearest_row(feature_BHWC.flatten(1), rows, self.get_buffer(f"half_norms{scale}"))
             nearest_BHWC = rows[index].reshape(feature_BHWC.shape)
-            distance = elementwise_distance(feature_BHWC, nearest_BHWC, self.form).to(feature_BCHW.dtype)
-            residuals.append(distance.permute(0, 3, 1, 2))
+            residuals.append(elementwise_distance(feature_BHWC, nearest_BHWC, self.form).permute(0, 3, 1, 2))
         return residuals
 
 
@@ -95,16 +94,29 @@ class SkipConnections(nn.Module):
             self.fuse_attended = fusion(self.channels) if settings.fusion else None
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Three maps at the features' sizes with `channels` channels."""
+        """Three maps at the features' sizes with `channels` channels, from float32 features.
+
+        Under autocast the maps take its type after the residuals are formed, so that everything later moves half the
+        bytes.
+        """
+        residuals = None if self.residual is None else in_autocast_type(self.residual(features))
+        features = in_autocast_type(features)
         maps = list(features) if self.fuse_features is None else self.fuse_features(features)
-        if self.residual is not None:
-            residuals = self.residual(features)
+        if residuals is not None:
             if self.fuse_residuals is not None:
                 residuals = self.fuse_residuals(residuals)
             maps = [torch.cat(pair, dim=1) for pair in zip(maps, residuals, strict=True)]
         if self.attention is not None:
             maps = [attend(each) for attend, each in zip(self.attention, maps, strict=True)]
         return maps if self.fuse_attended is None else self.fuse_attended(maps)
+
+
+def in_autocast_type(maps: Sequence[Tensor]) -> list[Tensor]:
+    """The maps in the type of the surrounding autocast, unchanged outside of one."""
+    kind = maps[0].device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return list(maps)
+    return [each.to(torch.get_autocast_dtype(kind)) for each in maps]
 
 
 class PRN(nn.Module):

@@ -289,6 +289,15 @@ def test_memory_layouts_agree() -> None:
         torch.testing.assert_close(plain(image.contiguous()), last(image), rtol=1e-4, atol=1e-5)
 
 
+def test_autocast_leaves_features_and_residuals_in_float32_and_lowers_the_rest() -> None:
+    network = build(ratio=1.0).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features = network.backbone.frozen(normalise(images(5, 64, 64)))
+        assert all(each.dtype == torch.float32 for each in features)
+        assert not any(each.any() for each in network.skips.residual(features))  # exactly zero: their own prototypes
+        assert all(each.dtype == torch.bfloat16 for each in network.skips(features))
+
+
 def test_bfloat16_autocast_stays_close() -> None:
     network = build().eval()
     image = normalise(images(2, 64, 64, seed=5))
@@ -301,9 +310,10 @@ def test_bfloat16_autocast_stays_close() -> None:
 
 @pytest.mark.slow
 def test_graph_is_captured_whole() -> None:
-    """torch.compile finds no branch that depends on data (the backend only replays the graph)."""
+    """torch.compile finds no branch that depends on data (the backend only replays the graph), also under autocast."""
     network = build(64, 96).eval()
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     image = normalise(images(2, 64, 96, seed=5))
-    with torch.no_grad():
-        assert torch.equal(compiled(image), network(image))
+    for autocast in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            assert torch.equal(compiled(image), network(image))
