@@ -163,7 +163,7 @@ def two_lines(labels: list[str], columns: list[str], lines: Iterable[Line]) -> T
         rows.append(
             [*names, "ours", *(_joined([_measured(cell, best_ours) for cell in c]) + _lacking(c) for c in cells)]
         )
-    return Table([*labels, "", *columns], rows, left=len(labels) + 1)
+    return Table([*labels, "Source", *columns], rows, left=len(labels) + 1)
 
 
 def _printed(cell: Cell, best: dict[Hashable, float]) -> str:

@@ -116,7 +116,7 @@ def card_page(run: Run, card: dict[str, Any]) -> Page:
     for title, name in (("Settings", "settings"), ("Hashes", "hashes"), ("Versions", "versions")):
         rows = [[f"`{key}`", f"`{value}`"] for key, value in sorted(_flat(training.get(name) or {}).items())]
         if rows:
-            page.add(Heading(title), Table(["", "value"], rows, left=2))
+            page.add(Heading(title), Table(["Name", "Value"], rows, left=2))
     warnings = list(dict.fromkeys([*found["warnings"], *map(str, training.get("warnings") or [])]))
     page.add(Heading("Warnings"), Bullets(warnings) if warnings else "None.")
     page.add(f"[The same as JSON](seed{run.seed}.json)")

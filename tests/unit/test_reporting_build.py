@@ -50,6 +50,13 @@ def test_every_link_and_image_exists(world) -> None:
             assert len(alt) > 20, f"{page.name}: an image without a text for those who cannot see it"
 
 
+def test_no_cell_of_a_table_is_blank(world) -> None:
+    for page in (world[0] / "reports").rglob("*.md"):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("|"):
+                assert all(cell.strip() for cell in line.strip("|").split("|")), f"{page.name}: {line}"
+
+
 def test_every_picture_is_shown_on_a_page(world) -> None:
     reports = world[0] / "reports"
     shown = {target for page in reports.glob("*.md") for target in LINK.findall(page.read_text(encoding="utf-8"))}

@@ -22,7 +22,7 @@ NAMES = {"prn": "PRN", "patchcore": "PatchCore"}
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pages")
     settings = make_settings(CATEGORIES, VARIANTS, [42, 43])
-    make_world(root, settings)
+    make_world(root, settings, predictions=False)
     # A value that cannot be given, and a run that was not done.
     file = root / "data/metrics/mvtec/carpet/patchcore/seed42.json"
     file.unlink()
@@ -163,14 +163,6 @@ def test_missing_values_are_named_with_their_reason(reports: Path) -> None:
     assert "`mvtec/carpet/patchcore` seed 42: not started" in failures
 
 
-def test_no_cell_is_blank(reports: Path) -> None:
-    for page in reports.glob("*.md"):
-        for found in tables(page).values():
-            for table in found:
-                for row in table[1:]:
-                    assert all(row), f"{page.name}: {row}"
-
-
 def test_the_best_measured_value_of_a_row_is_bold(reports: Path, values: dict) -> None:
     header, *rows = tables(reports / "mvtec.md")["PRO / AP (Table 2)"][0]
     for row in rows[:2]:
@@ -201,7 +193,7 @@ def test_paper_tables_hold_every_printed_number(reports: Path, paper: dict) -> N
 def test_table_4_has_the_ticks_of_the_poster(reports: Path) -> None:
     header, *rows = tables(reports / "paper_tables.md")["Table 4: modules of PRN on MVTec AD"][0]
     printed_rows = [row for row in rows if row[4] == "paper" and row[0] == "✓"]
-    assert header[:5] == ["U-Net", "MP", "MSA", "MF", ""]
+    assert header[:5] == ["U-Net", "MP", "MSA", "MF", "Source"]
     assert [row[1:4] for row in printed_rows] == [
         ["-", "-", "-"],
         ["✓", "-", "✓"],
@@ -253,6 +245,6 @@ def test_html_holds_everything_and_asks_for_nothing(reports: Path) -> None:
     assert not re.search(r"<(link|script)[^>]+(src|href)=", text)
     anchors = set(re.findall(r'id="([^"]+)"', text))
     assert set(re.findall(r'href="#([^"]+)"', text)) <= anchors
-    assert text.count("data:image/png;base64") == len(list((reports / "figures").rglob("*.png")))
+    assert text.count("data:image/png;base64") == len(list((reports / "figures").rglob("*.png"))) > 0
     assert "<strong>" in text
     assert "**" not in re.sub(r"<script>.*</script>", "", text, flags=re.S)
