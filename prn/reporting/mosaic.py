@@ -73,8 +73,8 @@ def _drawn(tile: Tile) -> np.ndarray:
     if tile.outline is None or not tile.outline.any():
         return shown
     mask = cv2.resize(tile.outline.astype(np.uint8), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
-    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    # White on a thin dark rim stands out on any image.
+    # Around the defect, so that a small one is not covered; white on a thin dark rim stands out on any image.
+    contours, _ = cv2.findContours(cv2.dilate(mask, np.ones((7, 7), np.uint8)), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     shown = cv2.drawContours(shown.copy(), contours, -1, (0, 0, 0), 3)
     return cv2.drawContours(shown, contours, -1, (255, 255, 255), 1)
 
