@@ -110,6 +110,7 @@ def localization_intervals_in_chunks(
     counts = _ImageCounts.of(ranking, chunks)
     drawn = _draws(defective, len(ranking.image_pixels), replicates, seed)
     found = np.concatenate([counts.metrics(weights, fpr_limit) for weights in drawn], axis=1)
+    found = found[:, np.isfinite(found).all(axis=0)]  # images without a negative pixel alone: not defined
     return {
         name: _interval(value, row, confidence)
         for (name, value), row in zip(ranking.metrics(fpr_limit).items(), found, strict=True)
@@ -138,13 +139,14 @@ class _ImageCounts:
         return cls(defective, false, found, overlap, ranking.image_pixels - positives)
 
     def metrics(self, weights: np.ndarray, fpr_limit: float) -> np.ndarray:
-        """Pixel AUROC, AP and PRO (rows) of replicates given as weights B x N."""
+        """Pixel AUROC, AP and PRO (rows) of replicates given as weights B x N; NaN without a negative."""
         after = weights @ self.false_positives
         found = weights[:, self.defective] @ self.true_positives
         overlap = weights[:, self.defective] @ self.overlap
         steps = Steps(_shifted(after), after, weights @ self.negatives)
-        auroc = steps.area(found - _shifted(found))
-        pro = steps.area(overlap - _shifted(overlap), fpr_limit)
+        with np.errstate(invalid="ignore"):  # no negatives drawn: NaN
+            auroc = steps.area(found - _shifted(found))
+            pro = steps.area(overlap - _shifted(overlap), fpr_limit)
         return np.stack([auroc, _average_precision(found, after), pro])
 
 
@@ -224,7 +226,9 @@ def _shifted(curve: np.ndarray) -> np.ndarray:
     return np.concatenate((np.zeros((len(curve), 1)), curve[:, :-1]), axis=1)
 
 
-def _interval(value: float, found: np.ndarray, confidence: float) -> Interval:
+def _interval(value: float, found: np.ndarray, confidence: float) -> Interval | None:
+    if not len(found):
+        return None
     low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high))
 

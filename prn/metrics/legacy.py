@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from prn.metrics.inputs import score_maps_and_masks
-from prn.metrics.localization import Chunks
+from prn.metrics.localization import Chunks, start_pass
 from prn.metrics.regions import label_regions
 
 FPR_LIMIT = 0.3
@@ -47,7 +47,7 @@ def legacy_pro_in_chunks(chunks: Chunks) -> dict[str, float | int | None]:
     """The same for images that need not fit in memory; chunks as in `rank_pixels_in_chunks`, passed over twice."""
     low, high = np.inf, -np.inf
     of_images: list[float | None] = []
-    for index, (one, mask) in enumerate(_images(chunks())):
+    for index, (one, mask) in enumerate(_images(chunks)):
         if not np.isfinite(one).all():
             raise ValueError(f"score maps must be finite, found NaN or infinity in score_maps[{index}]")
         if one.size:
@@ -82,7 +82,7 @@ def _cflow(chunks: Chunks, low: float, high: float) -> float | None:
     thresholds = high - (high - low) / CFLOW_THRESHOLDS * np.arange(CFLOW_THRESHOLDS)
     false_positives, overlap = np.zeros(CFLOW_THRESHOLDS), np.zeros(CFLOW_THRESHOLDS)
     negatives = regions = 0
-    for one, mask in _images(chunks()):
+    for one, mask in _images(chunks):
         good = one[~mask]
         negatives += good.size
         false_positives += _count_above(good, thresholds)
@@ -97,8 +97,8 @@ def _cflow(chunks: Chunks, low: float, high: float) -> float | None:
     return _area((fpr[kept] - start) / width, pro[kept]) if width > 0 else None
 
 
-def _images(chunks: Iterable[tuple[Any, Any]]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    for score_maps, masks in chunks:
+def _images(chunks: Chunks) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    for score_maps, masks in start_pass(chunks):
         yield from zip(*score_maps_and_masks(score_maps, masks), strict=True)
 
 

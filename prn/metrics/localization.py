@@ -99,7 +99,7 @@ def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
     in `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map
     that is not finite). Memory beyond one chunk: as in `localization_metrics`, whatever the number of images.
     """
-    pixels = gather_defect_pixels(_started(chunks))
+    pixels = gather_defect_pixels(start_pass(chunks))
     thresholds, order, starts = distinct_descending(pixels.scores)
     above, at_least = _count_pixels(chunks, pixels, thresholds)
     found = np.append(starts, len(order))  # positives above each score, and at last all
@@ -116,7 +116,7 @@ def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
 
 def score_maps_of(chunks: Chunks) -> Iterator[np.ndarray]:
     """All score maps of one pass over the chunks, in order, H x W."""
-    for score_maps, masks in _started(chunks):
+    for score_maps, masks in start_pass(chunks):
         yield from score_maps_and_masks(score_maps, masks)[0]
 
 
@@ -126,7 +126,8 @@ def check_fpr_limit(fpr_limit: float) -> None:
         raise ValueError(f"fpr_limit must be above 0 and at most 1, found {fpr_limit}")
 
 
-def _started(chunks: Chunks) -> Iterable[tuple[Any, Any]]:
+def start_pass(chunks: Chunks) -> Iterable[tuple[Any, Any]]:
+    """A new pass over the pairs of score maps and masks; TypeError for what could be passed over only once."""
     if not callable(chunks):
         raise TypeError(f"chunks must be a function that starts a new pass at each call, found {type(chunks).__name__}")
     return chunks()

@@ -115,6 +115,16 @@ def test_too_few_images_have_no_interval():
     assert image_auroc_interval([1, 2, 3], [1, 1, 0]) is None
 
 
+def test_replicates_without_a_negative_pixel_are_left_out():
+    masks = np.zeros((4, 2, 2), bool)
+    masks[:3] = True
+    masks[0, 0, 0] = False
+    masks[3, 0] = True
+    maps = np.random.default_rng(0).random(masks.shape)
+    found = localization_intervals(maps, masks, replicates=300)
+    assert all(0 <= interval.low <= interval.high <= 1 for interval in found.values())
+
+
 def test_a_ranking_of_other_images_is_refused():
     maps, masks = realistic_images(6, 16)
     ranking = rank_pixels(maps, masks)

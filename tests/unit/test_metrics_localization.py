@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from prn.metrics import (
+    legacy_pro_in_chunks,
     localization,
+    localization_intervals_in_chunks,
     localization_metrics,
     rank_pixels,
     rank_pixels_in_chunks,
@@ -240,8 +242,9 @@ def test_a_wrong_limit_is_refused(fpr_limit):
 
 def test_chunks_must_be_a_function_and_stay_the_same():
     maps, masks = realistic_images(2, 16)
-    with pytest.raises(TypeError, match="function"):
-        rank_pixels_in_chunks([(maps, masks)])
+    for function in (rank_pixels_in_chunks, localization_intervals_in_chunks, legacy_pro_in_chunks):
+        with pytest.raises(TypeError, match="function"):
+            function([(maps, masks)])
     once = iter([(maps, masks)])
     with pytest.raises(ValueError, match="same in every pass"):
         rank_pixels_in_chunks(lambda: once)
