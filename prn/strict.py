@@ -25,7 +25,9 @@ class Range:
         """Raise `SettingsError` when `value` is outside the bounds."""
         if value > self.high or value < self.low or (self.open_low and value == self.low) or math.isnan(value):
             left = "above" if self.open_low else "at least"
-            bound = f"{left} {self.low:g}" if self.high == math.inf else f"{left} {self.low:g} and at most {self.high:g}"
+            bound = (
+                f"{left} {self.low:g}" if self.high == math.inf else f"{left} {self.low:g} and at most {self.high:g}"
+            )
             raise SettingsError(f"{path}: found {value!r}, expected a number {bound}")
 
 
@@ -112,7 +114,9 @@ def _value(hint: Any, value: Any, path: str, partial: bool) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise SettingsError(f"{path}: found {value!r}, expected a section with keys")
-        return {_key(key, path): _value(get_args(hint)[1], item, _join(path, key), partial) for key, item in value.items()}
+        return {
+            _key(key, path): _value(get_args(hint)[1], item, _join(path, key), partial) for key, item in value.items()
+        }
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type, hint), value, path, partial)
     return _scalar(hint, value, path)
