@@ -52,8 +52,8 @@ check: $(STAMP)  ## format, lint, types, spelling, workflow lint
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/codespell
-	@$(VENV)/bin/snakefmt --check --quiet Snakefile workflow
-	@$(VENV)/bin/snakemake --lint 2>&1 | tail -n 3
+	@$(VENV)/bin/snakefmt --check Snakefile workflow
+	@$(VENV)/bin/snakemake --lint
 
 unit: $(STAMP)  ## the tests that need no real tools
 	@$(VENV)/bin/pytest -n 2 -m "not slow"

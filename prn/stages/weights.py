@@ -22,8 +22,8 @@ def run(job: Job) -> None:
     if source is None and not settings.allow_random:
         raise DataMissing(
             f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml; or put"
-            f" {backbone}*.safetensors or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/; or use a machine"
-            " with a network (weights.download: true)"
+            f" {backbone}*.safetensors or torchvision's {backbone}-*.pth into {layout.WEIGHTS_FOLDER}/; or use a"
+            " machine with a network (weights.download: true)"
         )
     state = load_weights(source) if source else random_weights(backbone, seed=0)
     state = {name: value.contiguous() for name, value in state.items() if not name.startswith("fc.")}

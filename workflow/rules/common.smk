@@ -1,7 +1,5 @@
 # Settings, cells and helpers that every phase uses.
 import json
-import shlex
-import sys
 from functools import lru_cache
 
 from snakemake.exceptions import WorkflowError
@@ -9,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from prn import layout
 from prn.config import parse_settings, resolve_variant
 from prn.views import view, view_of_prototypes
+from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
 from prn.methods import METHODS
@@ -19,7 +18,7 @@ try:
 except PrnError as error:
     raise WorkflowError(f"params.yaml (with presets): {error}") from None
 
-PRN = f"{shlex.quote(sys.executable)} -m prn"
+use_this_python(workflow.basedir)
 RUNS = {name: run for name, run in SETTINGS.benchmark.datasets.items() if run.categories and run.variants}
 SEEDS = SETTINGS.benchmark.seeds
 SIZE = SETTINGS.tensors.size
@@ -31,7 +30,7 @@ CELLS = [
     for variant in run.variants
     for seed in SEEDS
 ]
-GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
+GPUS = gpu_count()
 # Trainings never share a GPU: one job a GPU at a time, also for the bare command.
 workflow.global_resources.setdefault("gpu", max(1, GPUS))
 
@@ -115,3 +114,40 @@ def tensors_of(dataset, category):
 
 def backbone_of(variant):
     return layout.BACKBONE.format(backbone=resolved(variant).model.backbone)
+
+
+def tensors_source(wildcards):
+    if wildcards.dataset == layout.TEXTURES["dataset"]:
+        return layout.RECEIPT
+    return layout.INDEX
+
+
+def prototypes_of(cell):
+    digest = prototype_digest_of(cell["variant"], int(cell["seed"]))
+    return None if digest is None else layout.PROTOTYPES.format(**{**cell, "digest": digest})
+
+
+def prototypes_inputs(wildcards):
+    settings, seed = PROTOTYPES[wildcards.digest]
+    backbone = layout.BACKBONE.format(backbone=json.loads(settings)["model"]["backbone"])
+    return [
+        layout.SPLIT.format(dataset=wildcards.dataset, category=wildcards.category, seed=seed),
+        *large(tensors_of(wildcards.dataset, wildcards.category)),
+        *large(backbone),
+    ]
+
+
+def train_inputs(wildcards):
+    entry = METHODS[method_of(wildcards.variant)]
+    files = [
+        layout.SPLIT.format(**wildcards),
+        *large(tensors_of(wildcards.dataset, wildcards.category)),
+    ]
+    if entry.backbone:
+        files += large(backbone_of(wildcards.variant))
+    prototypes = prototypes_of(wildcards)
+    if prototypes:
+        files += large(prototypes)
+    if entry.textures and resolved(wildcards.variant).synthesis.heterologous:
+        files += large(tensors_of(**layout.TEXTURES))
+    return files

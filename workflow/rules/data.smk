@@ -14,14 +14,16 @@ rule phase_index:
 rule download:
     output:
         outputs(layout.RECEIPT),
-    params:
-        settings=cell_settings("download"),
-        code=code_digest("download"),
     log:
         "data/logs/download/{dataset}.log",
     retries: 1
+    conda:
+        "../envs/prn.yaml"
+    params:
+        settings=cell_settings("download"),
+        code=code_digest("download"),
     shell:
-        "{PRN} download --dataset {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn download --dataset {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule index:
@@ -29,20 +31,16 @@ rule index:
         layout.RECEIPT,
     output:
         outputs(layout.INDEX),
+    log:
+        "data/logs/index/{dataset}.{category}.log",
+    conda:
+        "../envs/prn.yaml"
     params:
         settings=cell_settings("index"),
         code=code_digest("index"),
-    log:
-        "data/logs/index/{dataset}.{category}.log",
     shell:
-        "{PRN} index --dataset {wildcards.dataset} --category {wildcards.category}"
+        "python -m prn index --dataset {wildcards.dataset} --category {wildcards.category}"
         " --settings {params.settings:q} > {log} 2>&1"
-
-
-def tensors_source(wildcards):
-    if wildcards.dataset == layout.TEXTURES["dataset"]:
-        return layout.RECEIPT
-    return layout.INDEX
 
 
 rule tensors:
@@ -50,11 +48,13 @@ rule tensors:
         tensors_source,
     output:
         outputs(layout.TENSORS),
+    log:
+        "data/logs/tensors/{dataset}.{category}.{size}.log",
+    conda:
+        "../envs/prn.yaml"
     params:
         settings=cell_settings("tensors"),
         code=code_digest("tensors"),
-    log:
-        "data/logs/tensors/{dataset}.{category}.{size}.log",
     shell:
-        "{PRN} tensors --dataset {wildcards.dataset} --category {wildcards.category}"
+        "python -m prn tensors --dataset {wildcards.dataset} --category {wildcards.category}"
         " --settings {params.settings:q} > {log} 2>&1"

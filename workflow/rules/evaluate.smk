@@ -14,16 +14,18 @@ rule predict:
     output:
         outputs(layout.PREDICTIONS),
         layout.TIMING,
-    params:
-        settings=cell_settings("predict"),
-        code=method_code("predict"),
     log:
         "data/logs/predict/{dataset}.{category}.{variant}.seed{seed}.log",
+    conda:
+        "../envs/prn.yaml"
     threads: SETTINGS.predict.threads
     resources:
         gpu=min(1, GPUS),
+    params:
+        settings=cell_settings("predict"),
+        code=method_code("predict"),
     shell:
-        "{PRN} predict --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
+        "python -m prn predict --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -37,11 +39,13 @@ rule evaluate:
         lambda wildcards: large(tensors_of(wildcards.dataset, wildcards.category)),
     output:
         outputs(layout.METRICS),
+    log:
+        "data/logs/evaluate/{dataset}.{category}.{variant}.seed{seed}.log",
+    conda:
+        "../envs/prn.yaml"
     params:
         settings=cell_settings("evaluate"),
         code=code_digest("evaluate"),
-    log:
-        "data/logs/evaluate/{dataset}.{category}.{variant}.seed{seed}.log",
     shell:
-        "{PRN} evaluate --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
+        "python -m prn evaluate --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"

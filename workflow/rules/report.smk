@@ -15,10 +15,12 @@ rule report:
         [ancient(tensors_of(dataset, category)) for dataset, category in CATEGORIES],
     output:
         REPORT_OUTPUTS,
+    log:
+        "data/logs/report.log",
+    conda:
+        "../envs/prn.yaml"
     params:
         settings=settings_json("report"),
         code=code_digest("report"),
-    log:
-        "data/logs/report.log",
     shell:
-        "{PRN} report --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn report --settings {params.settings:q} > {log} 2>&1"

@@ -11,11 +11,13 @@ rule split:
         layout.INDEX,
     output:
         outputs(layout.SPLIT),
+    log:
+        "data/logs/split/{dataset}.{category}.seed{seed}.log",
+    conda:
+        "../envs/prn.yaml"
     params:
         settings=cell_settings("split"),
         code=code_digest("split"),
-    log:
-        "data/logs/split/{dataset}.{category}.seed{seed}.log",
     shell:
-        "{PRN} split --dataset {wildcards.dataset} --category {wildcards.category} --seed {wildcards.seed}"
+        "python -m prn split --dataset {wildcards.dataset} --category {wildcards.category} --seed {wildcards.seed}"
         " --settings {params.settings:q} > {log} 2>&1"

@@ -7,22 +7,6 @@ rule phase_train:
         [layout.CHECKPOINT.format(**cell) for cell in CELLS],
 
 
-def train_inputs(wildcards):
-    entry = METHODS[method_of(wildcards.variant)]
-    files = [
-        layout.SPLIT.format(**wildcards),
-        *large(tensors_of(wildcards.dataset, wildcards.category)),
-    ]
-    if entry.backbone:
-        files += large(backbone_of(wildcards.variant))
-    prototypes = prototypes_of(wildcards)
-    if prototypes:
-        files += large(prototypes)
-    if entry.textures and resolved(wildcards.variant).synthesis.heterologous:
-        files += large(tensors_of(**layout.TEXTURES))
-    return files
-
-
 rule train:
     input:
         train_inputs,
@@ -30,14 +14,16 @@ rule train:
         outputs(layout.CHECKPOINT),
         layout.TRAINING_LOG,
         layout.RUN_CARD,
-    params:
-        settings=cell_settings("train"),
-        code=method_code("train"),
     log:
         "data/logs/train/{dataset}.{category}.{variant}.seed{seed}.log",
+    conda:
+        "../envs/prn.yaml"
     threads: SETTINGS.train.threads
     resources:
         gpu=min(1, GPUS),
+    params:
+        settings=cell_settings("train"),
+        code=method_code("train"),
     shell:
-        "{PRN} train --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
+        "python -m prn train --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
