@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from prn.config import Settings
@@ -60,13 +59,13 @@ class Studio:
         return [name for name in names if self.results.seeds_of(dataset, category, name)][:MOST_VARIANTS]
 
     def first_run(self, dataset: str, category: str, variant: str | None = None) -> Run:
-        """The first seed of a variant (PRN, else the first that was run); raises `NoEvidence`."""
+        """The first seed of a variant (PRN, else the first that was run); raises an empty `NoEvidence` without one."""
         names = [variant] if variant else self.shown_variants(dataset, category)
         for name in names:
             seeds = self.results.seeds_of(dataset, category, name)
             if seeds:
                 return Run(dataset, category, name, min(seeds))
-        raise NoEvidence("nothing was run")
+        raise NoEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +79,7 @@ class CategoryPictures:
 
 def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPictures:
     """Draw a category's figures; a line stands in place of each that the kept files do not allow."""
-    drawings: tuple[tuple[Callable[[Studio, str, str], Block], str], ...] = (
-        (_score_grid, "figure of score maps"),
-        (_methods_grid, "figure of methods side by side"),
-        (_curves, "curves"),
-        (_histograms, "score histograms"),
-        (_loss, "loss curves"),
-        (_synthesis, "contact sheet of the synthesis"),
-    )
-    blocks = [_try(partial(draw, studio, dataset, category), what) for draw, what in drawings]
+    blocks = _drawn(studio, dataset, category)
     recalls = {}
     for variant in studio.shown_variants(dataset, category):
         with suppress(NoEvidence):
@@ -97,7 +88,7 @@ def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPic
     with suppress(NoEvidence):
         failures.append(find_failures(studio.scored(studio.first_run(dataset, category))))
     studio.release()
-    return CategoryPictures([block for block in blocks if block], recalls, failures)
+    return CategoryPictures(blocks, recalls, failures)
 
 
 def dataset_figures(studio: Studio, dataset: str, pictures: list[CategoryPictures]) -> list[Block]:
@@ -142,11 +133,24 @@ def _was_run(studio: Studio, dataset: str, variant: str) -> bool:
     return any(studio.results.seeds_of(dataset, c, variant) for c in studio.results.categories(dataset))
 
 
-def _try(draw: Callable[[], Block], what: str) -> Block:
-    try:
-        return draw()
-    except NoEvidence as missing:
-        return f"*No {what}: {missing}.*" if str(missing) else ""
+def _drawn(studio: Studio, dataset: str, category: str) -> list[Block]:
+    """A category's figures; what the kept files do not allow is named in one line for each reason."""
+    drawings: tuple[tuple[Callable[[Studio, str, str], Block], str], ...] = (
+        (_score_grid, "score maps"),
+        (_methods_grid, "methods side by side"),
+        (_curves, "curves"),
+        (_histograms, "score histograms"),
+        (_loss, "loss curves"),
+        (_synthesis, "contact sheet of the synthesis"),
+    )
+    blocks: list[Block] = []
+    missing: dict[str, list[str]] = {}
+    for draw, what in drawings:
+        try:
+            blocks.append(draw(studio, dataset, category))
+        except NoEvidence as reason:
+            missing.setdefault(str(reason), []).append(what)
+    return [*blocks, *(f"*No {listing(what)}: {reason}.*" for reason, what in missing.items() if reason)]
 
 
 def _seeds(studio: Studio, dataset: str, category: str, variant: str) -> list[Scored]:

@@ -1,4 +1,8 @@
-"""The paper's numbers (`published.csv`): what PRN's authors and ARD's supplement printed, looked up by variant."""
+"""The paper's numbers (`published.csv`): what PRN's authors and ARD's supplement printed, looked up by variant.
+
+Copied as printed, with the sources' own contradictions: Table 3's DRA row (P 84.1, O 71.5, A 25.7) is not that of
+Tables 1, 2 and 7 (85.3, 73.3, 26.0); ARD's PRO mean on DAGM (94.7) does not follow from its classes (91.7).
+"""
 
 import csv
 from dataclasses import dataclass
