@@ -27,7 +27,7 @@ PREDICTIONS = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.safete
 TIMING = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.timing.json"
 METRICS = "data/metrics/{dataset}/{category}/{variant}/seed{seed}.json"
 RESULTS = "reports/results.csv"
-PAGES = ("README", "paper_tables", "delta_to_paper", "ablations", "deviations", "cost", "failures")
+PAGES = ("README", "paper_tables", "delta_to_paper", "ablations", "deviations", "cost", "failures", "data_card", "runs")
 
 # The textures of the heterologous anomalies are indexed and cached like a category of the data set `dtd`.
 TEXTURES = {"dataset": "dtd", "category": "textures"}
@@ -40,7 +40,7 @@ def path(pattern: str, **wildcards: Any) -> Path:
 
 def report_pages(datasets: Iterable[str]) -> list[str]:
     """The files of a report that always exist: the results, and a page for each subject and data set."""
-    return [RESULTS, *(f"reports/{name}.md" for name in (*PAGES, *datasets))]
+    return [RESULTS, "reports/report.html", *(f"reports/{name}.md" for name in (*PAGES, *datasets))]
 
 
 def digest_file(artefact: str) -> str:
