@@ -25,7 +25,7 @@ def write_zip(files: Files, path: Path) -> None:
 
 
 def write_tar(files: Files, path: Path) -> None:
-    """A tar of `files` at `path`, compressed as its name says (.tar.xz or .tar.gz), entries read-only as in MVTec AD's."""
+    """A tar of `files` at `path`, compressed as its name says (.tar.xz or .tar.gz), its entries read-only."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted(files):

@@ -14,25 +14,31 @@ from scipy import ndimage
 from prn.datasets.miniature.photographs import photograph
 from prn.datasets.miniature.views import Scene
 
-Operation = Callable[[np.ndarray, np.ndarray, RandomState], np.ndarray]
+Operation = Callable[[np.ndarray, np.ndarray, Scene, RandomState], np.ndarray]
 
 
 def draw_defect(view: np.ndarray, kind: str, scene: Scene, rng: RandomState) -> np.ndarray:
-    """`view` (float64 H x W x C) with one to three defects of `kind`, each redrawn until it can be seen."""
+    """`view` (float64 H x W x C) with one to three defects of `kind`; the more there are, the smaller they are."""
+    number = rng.choice([1, 1, 1, 2, 3])
+    size = math.sqrt(scene.height * scene.width / number)
     image = view
-    for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        best, most = image, -1.0
-        for _ in range(12):
-            weight = _REGIONS[kind](scene, rng)
-            changed = image + weight[..., None] * (_OPERATIONS[kind](image, weight, rng) - image)
-            difference = np.abs(changed - image).mean(-1)
-            seen = float((difference * weight).sum() / weight.sum())
-            if seen > most:
-                best, most = changed, seen
-            if most >= VISIBLE:
-                break
-        image = best
+    for _ in range(number):
+        image = _draw_visible(image, kind, scene, size, rng)
     return image
+
+
+def _draw_visible(image: np.ndarray, kind: str, scene: Scene, size: float, rng: RandomState) -> np.ndarray:
+    """`image` with one defect that can be seen: the first of twelve tries that can, or else the most visible one."""
+    best, most = image, -1.0
+    for _ in range(12):
+        weight = _REGIONS[kind](scene, size, rng)
+        changed = image + weight[..., None] * (_OPERATIONS[kind](image, weight, scene, rng) - image)
+        seen = float((np.abs(changed - image).mean(-1) * weight).sum() / weight.sum())
+        if seen > most:
+            best, most = changed, seen
+        if most >= VISIBLE:
+            break
+    return best
 
 
 def changed_mask(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -41,14 +47,13 @@ def changed_mask(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 # Mean change, in grey levels over its region, below which a person would not see the defect.
-VISIBLE = 14.0
+VISIBLE = 18.0
 
 
-def _blob(scene: Scene, rng: RandomState, small: float = 0.09, large: float = 0.2) -> np.ndarray:
-    """Weights in 0..1 of a closed shape of random outline, `small`..`large` of the view's short side in radius."""
+def _blob(scene: Scene, size: float, rng: RandomState) -> np.ndarray:
+    """Weights in 0..1 of a closed shape of random outline, its radius a tenth to a fifth of `size`."""
     y, x = _centre(scene, rng)
-    short = min(scene.height, scene.width)
-    radius = short * rng.uniform(small, large)
+    radius = size * rng.uniform(0.11, 0.2)
     stretch, turn = rng.uniform(1.0, 1.8), rng.uniform(0, math.pi)
     rows, columns = np.mgrid[: scene.height, : scene.width] - np.array([y, x])[:, None, None]
     along = (columns * math.cos(turn) + rows * math.sin(turn)) / math.sqrt(stretch)
@@ -60,11 +65,10 @@ def _blob(scene: Scene, rng: RandomState, small: float = 0.09, large: float = 0.
     return np.clip(radius * outline - np.hypot(along, across) + 0.5, 0, 1)
 
 
-def _stroke(scene: Scene, rng: RandomState) -> np.ndarray:
-    """Weights in 0..1 of a bent line, 5 to 9 hundredths of the view's short side wide."""
-    short = min(scene.height, scene.width)
+def _stroke(scene: Scene, size: float, rng: RandomState) -> np.ndarray:
+    """Weights in 0..1 of a bent line, 5 to 9 hundredths of `size` wide."""
     start = np.array(_centre(scene, rng))
-    heading, length = rng.uniform(0, 2 * math.pi), short * rng.uniform(0.35, 0.75)
+    heading, length = rng.uniform(0, 2 * math.pi), size * rng.uniform(0.35, 0.75)
     bend = rng.uniform(-1.2, 1.2)
     steps = np.linspace(0, 1, 40)
     headings = heading + bend * steps
@@ -73,7 +77,7 @@ def _stroke(scene: Scene, rng: RandomState) -> np.ndarray:
     distance = np.full((scene.height, scene.width), np.inf)
     for point in path:
         distance = np.minimum(distance, np.hypot(rows - point[0], columns - point[1]))
-    return np.clip(short * rng.uniform(0.025, 0.045) - distance + 0.5, 0, 1)
+    return np.clip(size * rng.uniform(0.03, 0.05) - distance + 0.5, 0, 1)
 
 
 def _centre(scene: Scene, rng: RandomState) -> tuple[float, float]:
@@ -93,22 +97,20 @@ def _matched(patch: np.ndarray, image: np.ndarray, weight: np.ndarray) -> np.nda
     """`patch` with the mean and the spread that `image` has where `weight` lies, channel by channel."""
     inside = weight > 0
     source, target = patch[inside], image[inside]
-    spread = np.maximum(target.std(0), 6.0) / np.maximum(source.std(0), 1.0)
+    spread = np.maximum(target.std(0), 14.0) / np.maximum(source.std(0), 5.0)
     return np.clip((patch - source.mean(0)) * spread + target.mean(0), 0, 255)
 
 
-def _foreign(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _foreign(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """Another material in the colours of this one."""
-    photo = photograph(["grass.png", "motorcycle_left.png"][rng.randint(2)])
+    photo = photograph(scene.foreign[rng.randint(len(scene.foreign))])
     height, width = image.shape[:2]
-    top = rng.randint(photo.shape[0] - 2 * height) if photo.shape[0] > 2 * height else 0
-    left = rng.randint(photo.shape[1] - 2 * width) if photo.shape[1] > 2 * width else 0
-    patch = photo[top : top + 2 * height : 2, left : left + 2 * width : 2].mean(-1, keepdims=True)
-    patch = np.pad(patch, ((0, height - patch.shape[0]), (0, width - patch.shape[1]), (0, 0)), mode="reflect")
-    return _matched(np.repeat(patch, image.shape[2], -1), image, weight)
+    top, left = rng.randint(photo.shape[0] - height + 1), rng.randint(photo.shape[1] - width + 1)
+    grey = photo[top : top + height, left : left + width].mean(-1, keepdims=True)
+    return _matched(np.repeat(grey, image.shape[2], -1), image, weight)
 
 
-def _misplaced(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _misplaced(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """A piece of the same view from another place, turned by a quarter, in the local colours."""
     rows, columns = np.nonzero(weight)
     top, left = rows.min(), columns.min()
@@ -121,22 +123,22 @@ def _misplaced(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.nd
     return _matched(result, image, weight)
 
 
-def _smear(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _smear(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """The surface dragged along one direction."""
     length, angle = min(image.shape[:2]) * rng.uniform(0.12, 0.22), rng.uniform(0, math.pi)
     steps = [(length * t * math.sin(angle), length * t * math.cos(angle), 0) for t in np.linspace(-0.5, 0.5, 15)]
     return np.mean([ndimage.shift(image, step, order=1, mode="mirror") for step in steps], axis=0)
 
 
-def _warp(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _warp(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """The surface pressed in and swirled around the region's middle."""
     y, x = ndimage.center_of_mass(weight)
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float64)
     reach = max(math.sqrt(float(weight.sum()) / math.pi), 1.0)
     distance = np.hypot(rows - y, columns - x) / reach
     fall = np.clip(1.4 - distance, 0, 1)
-    angle = rng.choice([-1, 1]) * rng.uniform(1.2, 2.2) * fall
-    zoom = 1 + rng.uniform(-0.45, 0.45) * fall
+    angle = rng.choice([-1, 1]) * rng.uniform(0.7, 1.2) * fall
+    zoom = 1 + rng.uniform(-0.3, 0.3) * fall
     source_y = y + zoom * ((rows - y) * np.cos(angle) - (columns - x) * np.sin(angle))
     source_x = x + zoom * ((rows - y) * np.sin(angle) + (columns - x) * np.cos(angle))
     return np.stack(
@@ -148,9 +150,9 @@ def _warp(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray
     )
 
 
-def _shuffled(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _shuffled(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """Broken structure: small cells of the region change places."""
-    cell = max(min(image.shape[:2]) // 16, 4)
+    cell = max(min(image.shape[:2]) // 14, 4)
     height, width = image.shape[0] // cell * cell, image.shape[1] // cell * cell
     cells = image[:height, :width].reshape(height // cell, cell, width // cell, cell, -1).swapaxes(1, 2)
     inside = np.argwhere(weight[cell // 2 : height : cell, cell // 2 : width : cell] > 0)
@@ -162,16 +164,16 @@ def _shuffled(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.nda
     return result
 
 
-def _scratch(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _scratch(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """A groove: the surface bare of its texture, lighter or darker than the surroundings."""
     plain = ndimage.gaussian_filter(image, (4, 4, 0))
-    return np.clip(plain + rng.choice([-1, 1]) * rng.uniform(24, 40), 0, 255)
+    return np.clip(plain + rng.choice([-1, 1]) * rng.uniform(34, 50), 0, 255)
 
 
-def _stain(image: np.ndarray, weight: np.ndarray, rng: RandomState) -> np.ndarray:
+def _stain(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """A blotch: uneven, its contrast against the surroundings kept within what the photograph has anyway."""
     blotch = ndimage.gaussian_filter(rng.normal(0, 1, image.shape[:2]), 2.5)
-    blotch *= rng.uniform(26, 36) / blotch.std()
+    blotch *= rng.uniform(28, 38) / blotch.std()
     plain = ndimage.gaussian_filter(image, (3, 3, 0))
     return np.clip(plain + blotch[..., None], 0, 255)
 

@@ -4,8 +4,6 @@ Archive names, folders, file names and label files are those of the published ar
 both); the category names of MVTec AD are our own, for the images are not MVTec's.
 """
 
-from dataclasses import dataclass
-from itertools import cycle
 from zlib import crc32
 
 import cv2
@@ -13,55 +11,16 @@ import numpy as np
 from numpy.random import RandomState
 
 from prn.datasets.miniature.archives import Files
-from prn.datasets.miniature.defects import changed_mask, draw_defect
+from prn.datasets.miniature.categories import (
+    CATEGORIES,
+    DEFECTIVE,
+    DISC,
+    GRAVEL,
+    SURFACE,
+    TEST_NORMAL,
+    TRAIN_NORMAL,
+)
 from prn.datasets.miniature.photographs import photograph
-from prn.datasets.miniature.views import Scene, draw_view, finish
-
-TRAIN_NORMAL, TEST_NORMAL, DEFECTIVE = 64, 24, 44
-
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """One category: the scene and the kinds of defect, in turn."""
-
-    name: str
-    scene: Scene
-    kinds: tuple[str, ...]
-
-    def normal(self, role: str, number: int) -> np.ndarray:
-        """A normal image, uint8 H x W x C (RGB or grey); a pure function of the category, the role and the number."""
-        rng = self._random(role, number)
-        return finish([draw_view(self.scene, rng)], self.scene, rng)[0]
-
-    def defective(self, role: str, number: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """A defective image, uint8 H x W x C, and its exact mask, bool H x W; a pure function of the arguments."""
-        rng = self._random(role, number)
-        view = draw_view(self.scene, rng)
-        before, after = finish([view, draw_defect(view, kind, self.scene, rng)], self.scene, rng)
-        return after, changed_mask(before, after)
-
-    def kinds_for(self, count: int) -> list[str]:
-        """`count` kinds of defect, each in turn."""
-        return [kind for kind, _ in zip(cycle(self.kinds), range(count), strict=False)]
-
-    def _random(self, role: str, number: int) -> RandomState:
-        return RandomState(crc32(f"{self.name}/{role}/{number}".encode()))
-
-
-CUP = Category(
-    "cup",
-    Scene("coffee.png", 128, 128, span=360, centre=(200, 300), shift=10, rotation=6, region=(0.36, 0.36)),
-    ("misplaced", "warp", "scratch", "foreign"),
-)
-BRICK = Category("brick", Scene("brick.png", 128, 128, span=190), ("foreign", "misplaced", "shuffled", "smear"))
-GRAVEL = Category("Class1", Scene("gravel.png", 128, 128, span=220), ("smear", "foreign", "scratch"))
-DISC = Category(
-    "01",
-    Scene("retina.jpg", 128, 128, span=1480, centre=(705, 705), shift=40, rotation=12, region=(0.36, 0.36)),
-    ("foreign", "warp", "stain", "scratch"),
-)
-SURFACE = Category("ksdd2", Scene("moon.png", 224, 80, span=400, noise=1.5), ("scratch", "stain", "foreign"))
-CATEGORIES = {"mvtec": (CUP, BRICK), "dagm": (GRAVEL,), "btad": (DISC,), "ksdd2": (SURFACE,)}
 
 # Photographs that no category and no foreign material is cut from.
 TEXTURES = ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "ihc.png", "page.png", "rocket.jpg", "text.png")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.random import RandomState
@@ -26,10 +27,11 @@ class Scene:
     shift: float = 0.0
     rotation: float = 4.0
     zoom: float = 0.05
-    gain: float = 0.12
-    gradient: float = 0.12
+    gain: float = 0.2
+    gradient: float = 0.2
     noise: float = 2.0
     softness: float = 0.5
+    foreign: tuple[str, ...] = ("grass.png", "motorcycle_left.png")  # photographs of other materials
     region: tuple[float, float] = (0.5, 0.5)  # half axes of the ellipse that defects fall in, as parts of the view
 
 
@@ -45,7 +47,7 @@ def draw_view(scene: Scene, rng: RandomState) -> np.ndarray:
     softness = rng.uniform(0.0, scene.softness)
     channels = [
         ndimage.affine_transform(plane, matrix, offset, (scene.height, scene.width), order=1, mode="nearest")
-        for plane in _softened(scene.photo, round(scene.span / scene.height, 3))
+        for plane in _softened(scene.photo, scene.span / scene.height)
     ]
     return np.stack([ndimage.gaussian_filter(channel, softness) for channel in channels], axis=-1)
 
@@ -69,13 +71,9 @@ def _centre(scene: Scene, shape: tuple[int, ...], scale: float, angle: float, rn
     return np.array([rng.uniform(half_y, shape[0] - half_y), rng.uniform(half_x, shape[1] - half_x)])
 
 
-_SOFTENED: dict[tuple[str, float], list[np.ndarray]] = {}
-
-
-def _softened(name: str, scale: float) -> list[np.ndarray]:
+@cache
+def _softened(name: str, scale: float) -> tuple[np.ndarray, ...]:
     """The photograph's channels, blurred for a reduction by `scale` so that nothing aliases."""
-    if (name, scale) not in _SOFTENED:
-        photo = photograph(name)
-        sigma = 0.4 * max(scale - 0.8, 0.0)
-        _SOFTENED[name, scale] = [ndimage.gaussian_filter(photo[..., c], sigma) for c in range(photo.shape[2])]
-    return _SOFTENED[name, scale]
+    sigma = 0.4 * max(scale - 0.8, 0.0)
+    photo = photograph(name)
+    return tuple(ndimage.gaussian_filter(photo[..., channel], sigma) for channel in range(photo.shape[2]))
