@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from prn.metrics import (
+    Interval,
     bootstrap,
     image_auroc_interval,
     localization_intervals,
@@ -79,6 +80,15 @@ def test_image_interval_equals_a_plain_bootstrap():
     assert found.value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert found.low == pytest.approx(low, abs=0.01)
     assert found.high == pytest.approx(high, abs=0.01)
+
+
+def test_every_replicate_has_both_classes_in_the_sample_s_proportion():
+    # Drawn from all images alike, some replicates would lack a class, and the share of defect pixels would vary.
+    assert image_auroc_interval([3, 4, 1, 2], [1, 1, 0, 0]) == Interval(1.0, 1.0, 1.0)
+    masks = np.zeros((6, 4, 5), bool)
+    masks[:3, 1:3, 1:3] = True
+    interval = localization_intervals(np.ones(masks.shape), masks)["ap"]
+    assert [interval.value, interval.low, interval.high] == pytest.approx([0.1] * 3, abs=1e-12)
 
 
 def test_the_same_seed_gives_the_same_interval_however_it_is_read():
