@@ -10,6 +10,7 @@ from prn.reporting.published import MEAN, published_value
 from prn.reporting.results import Results, Row
 from prn.reporting.wording import dataset_name, generated_title, number, plural, seconds_text, variant_name
 
+TRAINING = (("train_steps", "{:,.0f}"), ("images_per_second", "{:.1f}"), ("peak_memory_mb", "{:,.0f}"))
 STAGES = ("download", "index", "split", "tensors", "prototypes", "train", "predict", "evaluate")
 
 
@@ -54,12 +55,9 @@ def _cells(results: Results, dataset: str, category: str, variant: str) -> list[
     training = _mean(rows, "train_seconds")
     return [
         "n/a" if training is None else seconds_text(training) if training else "none",
-        _text(_mean(rows, "train_steps"), "{:,.0f}"),
-        _text(_mean(rows, "images_per_second"), "{:.1f}"),
-        _text(_mean(rows, "peak_memory_mb"), "{:,.0f}"),
+        *(_text(_mean(rows, column), form) if training else "none" for column, form in TRAINING),
         time.state if time.mean is None else number(time.mean, "seconds_per_image"),
-        _text(_mean(rows, "batch1_p95_seconds"), "{:.3f}"),
-        _text(_mean(rows, "batch32_seconds"), "{:.3f}"),
+        *(_seconds(_mean(rows, column)) for column in ("batch1_p95_seconds", "batch32_seconds")),
         _paper(dataset, variant),
     ]
 
@@ -72,6 +70,10 @@ def _paper(dataset: str, variant: str) -> str:
 def _mean(rows: list[Row], column: str) -> float | None:
     values = [value for row in rows if (value := getattr(row, column)) is not None]
     return fmean(values) if values else None
+
+
+def _seconds(value: float | None) -> str:
+    return "n/a" if value is None else number(value, "seconds_per_image")
 
 
 def _text(value: float | None, form: str) -> str:

@@ -166,8 +166,10 @@ def _remarks(root: Path, dataset: str, category: str, rows: list[IndexRow], spli
         lost = ((_json(file) or {}).get("record") or {}).get("lost_regions")
         size = file.name.partition(".")[0]
         if lost is not None:
-            regions = plural(int(lost), "defect region")
-            found.append(f"{regions} of all masks would vanish at {size}x{size} and kept one pixel")
+            regions = plural(int(lost), "defect region") if lost else "no defect region"
+            found.append(
+                f"{regions} of all masks would vanish at {size}x{size}" + (" and kept one pixel" if lost else "")
+            )
     return found
 
 

@@ -22,6 +22,7 @@ from prn.reporting.wording import (
 )
 
 TOO_EASY = 75.0
+MOST_COMMITS = 2
 
 
 def overview_page(settings: Settings, results: Results, others: list[tuple[str, str]], unplanned: int) -> Page:
@@ -45,8 +46,8 @@ def _warnings(settings: Settings, results: Results) -> list[Block]:
         )
     if any(row.weights == "random" for row in results.rows):
         blocks.append(
-            "**Random features.** No ImageNet weights were at hand: the encoder is random, and every number is lower"
-            " than with pretrained features."
+            "**Random features.** No ImageNet weights were at hand: the encoder is random, and numbers are to be"
+            " expected lower than with pretrained features."
         )
     return blocks
 
@@ -142,7 +143,9 @@ def _what(settings: Settings, results: Results, unplanned: int) -> list[str]:
         f" {plural(len(seeds), 'seed')} ({listing(list(map(str, seeds)))})",
         f"{len(results.done):,} of {len(results.plan):,} runs done" + (f" on {listing(devices)}" if devices else ""),
     ]
-    if commits:
+    if len(commits) > MOST_COMMITS:
+        lines.append(f"**the results come from {len(commits)} states of the code**: see [runs](runs.md)")
+    elif commits:
         lines.append("code: " + listing([f"`{c}`" + ("" if clean else " (tree not clean)") for c, clean in commits]))
     if results.stale:
         reasons = listing(sorted({reason.rpartition(": ")[2] for reason in results.stale.values()}))

@@ -9,7 +9,15 @@ from prn.config import Settings
 from prn.errors import DataCorrupt
 from prn.reporting.document import Bullets, Code, Heading, Page, Table, markdown, write_text
 from prn.reporting.results import ALL_METRICS, METRICS, Results, Run
-from prn.reporting.wording import METRIC_NAMES, dataset_name, generated_title, number, seconds_text, variant_name
+from prn.reporting.wording import (
+    METRIC_NAMES,
+    dataset_name,
+    generated_title,
+    number,
+    plural,
+    seconds_text,
+    variant_name,
+)
 
 # An absolute path of two or more parts, not part of an address; a Windows path with its drive.
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])(?:~|/)[\w.@+~-]*(?:/[\w.@+ ~-]*[\w.@+~-])+/?|\b[A-Za-z]:\\[^\s\"']+")
@@ -148,7 +156,7 @@ def _facts(found: dict[str, Any], training: dict[str, Any]) -> list[str]:
     memory = training.get("peak_memory_mb")
     return [
         *facts,
-        f"precision {training.get('precision')}, {training.get('threads')} threads,"
+        f"precision {training.get('precision')}, {plural(training.get('threads') or 1, 'thread')},"
         f" deterministic algorithms {'on' if training.get('deterministic') else 'off'}",
         f"{training.get('steps')} steps; wall time: {', '.join(times) or 'not recorded'}",
         f"peak memory {memory:,.0f} MB" if memory is not None else "peak memory not recorded",

@@ -7,13 +7,17 @@ from typing import Any
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.errors import PrnError
 from prn.reporting.evidence import NoEvidence
+from prn.reporting.mosaic import Tile, write_mosaic
 from prn.reporting.results import Run
 from prn.splits import load_split
-from prn.synthesis import ForegroundRule, Synthesizer
-from prn.synthesis.sheet import contact_sheet
+from prn.synthesis import ForegroundRule, Sample, Synthesizer
+from prn.synthesis.batch import Kind
+from prn.synthesis.sheet import COLUMNS, sample_parts
 from prn.views import from_view
 
 ROWS = 3
+# How far a rare kind is looked for (a share of 0 or 1 leaves one out).
+MOST_SAMPLES = 200
 
 
 def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
@@ -52,4 +56,26 @@ def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
         seed=run.seed,
         foreground=ForegroundRule.from_dict(rule, key) if rule is not None else None,
     )
-    contact_sheet(synthesizer, path, ROWS)
+    parts = [sample_parts(synthesizer.materials, sample) for sample in _first_samples(synthesizer)]
+    rows = [[Tile(picture) for picture in part.pictures] for part in parts]
+    write_mosaic(rows, [part.caption for part in parts], list(COLUMNS), path)
+
+
+def _first_samples(synthesizer: Synthesizer) -> list[Sample]:
+    """The first samples of epoch 0, `ROWS` of each kind of anomaly that the settings switch on."""
+    settings, chosen = synthesizer.settings, []
+    both = settings.heterologous and settings.homologous
+    wanted: list[tuple[Kind, str | None]] = [("extended", None)] if settings.extended else []
+    if not both and (settings.heterologous or settings.homologous):
+        wanted.append(("simulated", None))
+    if both:
+        wanted += [("simulated", name) for name in ("heterologous", "homologous")]
+    for kind, strategy in wanted:
+        found = 0
+        for index in range(MOST_SAMPLES):
+            if strategy in (None, synthesizer.plan(kind, 0, index).strategy):
+                chosen.append(synthesizer.sample(kind, 0, index))
+                found += 1
+            if found == ROWS:
+                break
+    return chosen

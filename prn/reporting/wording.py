@@ -57,7 +57,7 @@ def compared_variants(dataset: str, results: Results) -> list[str]:
 def number(value: float, metric: str = "") -> str:
     """A value as the paper prints it: percent with one decimal (100 without), seconds with three."""
     if metric == "seconds_per_image":
-        return f"{value:.3f}"
+        return f"{value:.3f}" if value == 0 or value >= 0.0005 else "<0.001"
     text = f"{value:.1f}"
     return "100" if text == "100.0" else text
 

@@ -11,6 +11,7 @@ from PIL import Image
 from prn.config import TensorSettings
 from prn.datasets.images import save_textures
 from prn.reporting.evidence import NoEvidence
+from prn.reporting.mosaic import TILE
 from prn.reporting.results import Run
 from prn.reporting.sheets import synthesis_sheet
 from prn.views import view
@@ -37,8 +38,8 @@ def test_the_sheet_has_rows_of_every_kind(root: Path) -> None:
     synthesis_sheet(root, RUN, root / "sheet-synthesis.png")
     with Image.open(root / "sheet-synthesis.png") as picture:
         # Three rows each of EA, HEA and HOA, six columns.
-        assert picture.height > 9 * SIZE
-        assert picture.width > 6 * SIZE
+        assert picture.height > 9 * TILE
+        assert picture.width > 6 * TILE
 
 
 @pytest.mark.parametrize(
