@@ -32,7 +32,7 @@ def category_bars(dataset: str, variants: list[str], results: Results, with_pape
                     positions,
                     [cell.mean or 0 for cell in cells],
                     width * 0.92,
-                    yerr=[cell.spread or 0 for cell in cells],
+                    yerr=[np.nan if cell.spread is None else cell.spread for cell in cells],
                     color=style.variant_colour(variant, variants),
                     error_kw={"elinewidth": 0.8, "capsize": 1.5},
                     label=variant_name(variant),

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from prn.reporting.document import Bullets, Code, Figure, Heading, Page, Table, write_text
+from prn.reporting.wording import GENERATED
 
 HTML = "report.html"
 ASSETS = Path(__file__).parent
@@ -18,7 +19,9 @@ _ITALIC = re.compile(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])")
 def write_html(pages: list[Page], folder: Path, title: str) -> None:
     """Write `report.html` with all pages, their pictures and the numbers inside the file."""
     names = {page.name: anchor(page.name) for page in pages}
-    menu = "".join(f'<a href="#{names[page.name]}">{html.escape(page.title)}</a>' for page in pages)
+    menu = "".join(
+        f'<a href="#{names[page.name]}">{html.escape(page.title.removesuffix(GENERATED))}</a>' for page in pages
+    )
     body = "".join(_page(page, folder, names) for page in pages)
     style = (ASSETS / "report.css").read_text(encoding="utf-8")
     script = (ASSETS / "report.js").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def _warnings(settings: Settings, results: Results) -> list[Block]:
     if settings.benchmark.generated_images:
         blocks.append(
             "**Generated images.** Everything here was measured on small archives in the published layouts, made from"
-            " photographs. It shows that the pipeline works and learns; no number is comparable with the paper."
+            " photographs. It shows whether the pipeline works; no number is comparable with the paper."
         )
     if any(row.weights == "random" for row in results.rows):
         blocks.append(
@@ -76,11 +76,12 @@ def _against_control(results: Results) -> str:
     if not all(both.values()):
         return "PRN and the untrained control were not both run."
     image, pixel = (tuple(fmean(side) for side in zip(*pairs, strict=True)) for pairs in both.values())
-    return (
+    text = (
         f"Over {plural(len(both['image_auroc']), 'category', 'categories')} PRN reaches an image AUROC of"
         f" {number(image[0])} and an AP of {number(pixel[0])}, the untrained control {number(image[1])} and"
         f" {number(pixel[1])}."
     )
+    return text if pixel[0] > pixel[1] and image[0] >= image[1] else f"{text} **Training does not pay here.**"
 
 
 def headline(settings: Settings, results: Results) -> Table:
@@ -167,6 +168,9 @@ def _what(settings: Settings, results: Results, unplanned: int) -> list[str]:
 
 
 def _again(settings: Settings) -> str:
-    if settings.benchmark.preset == "demo":
-        return "make demo"
-    return "snakemake --cores 8 all"
+    preset = settings.benchmark.preset
+    if preset == "full":
+        return "snakemake --cores 8 all"
+    if preset.startswith("demo"):
+        return f"make {preset}"
+    return f"snakemake --directory runs/{preset} --configfile workflow/presets/{preset}.yaml --cores 2 all"

@@ -25,6 +25,7 @@ METHODS = {
     "prn": "PRN",
 }
 UNTRAINED = "untrained"
+GENERATED = " - generated images"
 NAIVE = {"mean-image": "distance to the mean image", "colour-threshold": "colour threshold"}
 
 
@@ -35,7 +36,7 @@ def dataset_name(dataset: str) -> str:
 
 def generated_title(title: str, settings: Settings) -> str:
     """A page's title; that of a run on generated images says so."""
-    return f"{title} - generated images" if settings.benchmark.generated_images else title
+    return title + GENERATED if settings.benchmark.generated_images else title
 
 
 def variant_name(variant: str) -> str:
