@@ -118,7 +118,7 @@ def test_identical_images_give_identical_prototypes() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(2, 30), st.data())
 def test_kmeans_is_a_fixed_point(samples: int, data: st.DataObject) -> None:
-    """At the end each centroid is the mean of the samples nearest to it, whatever the points; ties are grouped."""
+    """At the end each centroid is the mean of the samples nearest to it, whatever the points."""
     values = data.draw(st.lists(st.integers(-50, 50), min_size=samples, max_size=samples))
     count = data.draw(st.integers(1, samples - 1))
     rows = torch.tensor(values, dtype=torch.float32)[:, None]
@@ -126,11 +126,12 @@ def test_kmeans_is_a_fixed_point(samples: int, data: st.DataObject) -> None:
     assert torch.isfinite(centroids).all()
     distances = (rows - centroids.T).square()
     assert distances.min(dim=1).values.sum().item() == pytest.approx(statistics["inertia"], rel=1e-3, abs=1e-3)
-    if statistics["iterations"] < 300 and all(statistics["cluster_sizes"]):
-        sizes = torch.bincount(distances.argmin(dim=1), minlength=count)
-        if len(set(centroids.flatten().tolist())) == count and sizes.tolist() == statistics["cluster_sizes"]:
-            means = torch.stack([rows[distances.argmin(dim=1) == cluster].mean() for cluster in range(count)])
-            torch.testing.assert_close(means, centroids[:, 0], rtol=1e-4, atol=1e-4)
+    nearest, second = (distances.sort(dim=1).values[:, place] for place in (0, min(1, count - 1)))
+    if count == 1 or ((second - nearest) > 1e-2).all():  # no sample is as near to another centroid
+        labels = distances.argmin(dim=1)
+        assert torch.bincount(labels, minlength=count).tolist() == statistics["cluster_sizes"]
+        means = torch.stack([rows[labels == cluster].mean() for cluster in range(count)])
+        torch.testing.assert_close(means, centroids[:, 0], rtol=1e-4, atol=1e-3)
 
 
 def test_gram_matrix_over_several_chunks() -> None:
