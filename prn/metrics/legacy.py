@@ -93,8 +93,8 @@ def _cflow(chunks: Chunks, low: float, high: float) -> float | None:
         return None
     fpr, pro = false_positives / negatives, overlap / regions
     kept = fpr <= FPR_LIMIT
-    start, width = fpr[kept].min(initial=1.0), np.ptp(fpr[kept]) if kept.any() else 0.0
-    return _area((fpr[kept] - start) / width, pro[kept]) if width > 0 else None
+    width = np.ptp(fpr[kept]) if kept.any() else 0.0
+    return _area(fpr[kept] / width, pro[kept]) if width > 0 else None
 
 
 def _images(chunks: Chunks) -> Iterable[tuple[np.ndarray, np.ndarray]]:
