@@ -100,6 +100,7 @@ class ModelSettings:
     attention_projection: Literal["grouped", "elementwise", "full"] = "grouped"
     attention_scale: Literal["dim", "sqrt"] = "dim"
     attention_layers: AtLeastOne = 3
+    initial_probability: Annotated[float, Range(0.001, 0.999)] = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,7 @@ def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
 def make_optimizer(parameters: list[nn.Parameter], settings: TrainSettings) -> torch.optim.Optimizer:
     """Adam with coupled L2 (the paper's "weight decay" with Adam) or AdamW."""
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    fused = all(parameter.is_cuda for parameter in parameters)
-    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
+    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 Shape suffixes: B batch, C channels, H and W height and width, K prototypes, D = C x H x W.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,8 @@ class PRN(nn.Module):
         self.backbone = backbone
         self.skips = SkipConnections(backbone.channels[:3], prototypes, settings, self.input_size or input_size)
         self.decoder = Decoder(backbone.channels, self.skips.channels, settings.upsample_align_corners)
+        odds = settings.initial_probability / (1 - settings.initial_probability)
+        nn.init.constant_(self.decoder.logit.bias, math.log(odds))
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """Logits [B, 1, H, W]. Raises SettingsError for an image size that the network cannot take."""

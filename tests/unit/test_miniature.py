@@ -28,10 +28,10 @@ from prn.errors import DataCorrupt, DataMissing
 
 # First 16 hex digits of the sha256 over names and pixels of an archive's images. A change changes the demo's numbers.
 PIXELS = {
-    "Class1.zip": "d361ec561d2d5bdb",
-    "KolektorSDD2.zip": "ae4c6bcbf978005a",
-    "btad.zip": "a843a6414796fd1d",
-    "mvtec_anomaly_detection.tar.xz": "066ccacbe1625806",
+    "Class1.zip": "99c82c978f912a71",
+    "KolektorSDD2.zip": "da7b10bc50331bcb",
+    "btad.zip": "1f019c9dd95ecee5",
+    "mvtec_anomaly_detection.tar.xz": "2c0c6cf63cb6fc69",
 }
 EVERY = [category for categories in CATEGORIES.values() for category in categories]
 
@@ -96,7 +96,7 @@ def test_archive_entries_are_sorted_and_carry_one_fixed_date(folder: Path) -> No
 def test_mvtec_layout(contents: dict[str, dict[str, bytes]]) -> None:
     files = contents["mvtec_anomaly_detection.tar.xz"]
     assert {PurePosixPath(name).parts[0] for name in files} == {"cup", "brick"}
-    for category, channels in (("cup", 3), ("brick", None)):
+    for category in ("cup", "brick"):
         assert len(matching(files, rf"{category}/train/good/\d{{3}}\.png")) == 64
         assert len(matching(files, rf"{category}/test/good/\d{{3}}\.png")) == 24
         defective = matching(files, rf"{category}/test/(?!good)[a-z]+/\d{{3}}\.png")
@@ -104,9 +104,9 @@ def test_mvtec_layout(contents: dict[str, dict[str, bytes]]) -> None:
         assert len({name.split("/")[2] for name in defective}) >= 3
         masks = {name.replace("/test/", "/ground_truth/").replace(".png", "_mask.png") for name in defective}
         assert masks == set(matching(files, rf"{category}/ground_truth/.*"))
-        assert decode(files[defective[0]]).shape == ((128, 128, 3) if channels else (128, 128))
+        assert decode(files[defective[0]]).shape == (128, 128, 3)
         assert set(np.unique(decode(files[min(masks)]))) == {0, 255}
-    assert "cup/test/warp/000.png" in files
+    assert "cup/test/dye/000.png" in files
     assert len(files) == 2 * (64 + 24 + 44 + 44)
 
 
@@ -186,7 +186,7 @@ def test_a_mask_marks_the_changed_pixels_and_no_others(category: Category) -> No
         assert mask.shape == (category.scene.height, category.scene.width)
         assert not (changed & ~mask).any()
         assert changed.sum() > 0.9 * mask.sum()
-        assert 0.01 < mask.mean() < 0.15
+        assert 0.01 < mask.mean() < 0.25
 
 
 def test_the_pixels_are_the_same_on_every_machine(contents: dict[str, dict[str, bytes]]) -> None:

@@ -44,28 +44,48 @@ class Category:
 
 CUP = Category(
     "cup",
-    Scene("coffee.png", 128, 128, span=360, centre=(200, 300), shift=9, rotation=5, zoom=0.04, region=(0.36, 0.36)),
-    ("misplaced", "stain", "foreign", "scratch", "warp"),
+    Scene("coffee.png", 128, 128, span=360, centre=(200, 300), shift=14, region=(0.36, 0.36)),
+    ("dye", "misplaced", "stain", "foreign"),
 )
-BRICK = Category("brick", Scene("brick.png", 128, 128, span=190), ("foreign", "stain", "shuffled", "scratch"))
+BRICK = Category(
+    "brick",
+    Scene("brick.png", 128, 128, span=190, centre=(256, 256), shift=16, tint=(1.15, 0.95, 0.85), region=(0.4, 0.4)),
+    ("foreign", "dye", "scratch", "stain"),
+)
 GRAVEL = Category(
     "Class1",
     Scene(
         "gravel.png",
         128,
         128,
-        span=300,
-        rotation=180,
-        gain=0.15,
-        gradient=0.15,
+        span=340,
+        centre=(256, 256),
+        shift=8,
+        rotation=3,
         foreign=("brick.png", "motorcycle_left.png"),
+        region=(0.4, 0.4),
     ),
-    ("smear", "foreign", "scratch", "stain"),
+    ("smear", "foreign", "stain"),
 )
 DISC = Category(
     "01",
-    Scene("retina.jpg", 128, 128, span=1480, centre=(705, 705), shift=40, rotation=180, region=(0.3, 0.3)),
-    ("foreign", "misplaced", "stain", "scratch"),
+    Scene("retina.jpg", 128, 128, span=1480, centre=(705, 705), shift=45, rotation=6, region=(0.3, 0.3)),
+    ("foreign", "dye", "stain", "scratch"),
 )
-SURFACE = Category("ksdd2", Scene("moon.png", 224, 80, span=400, noise=1.5), ("scratch", "stain", "foreign"))
+SURFACE = Category(
+    "ksdd2",
+    Scene(
+        "moon.png",
+        224,
+        80,
+        span=400,
+        centre=(256, 256),
+        shift=24,
+        rotation=2,
+        noise=1.5,
+        tint=(1.05, 1.0, 0.92),
+        region=(0.4, 0.4),
+    ),
+    ("dye", "stain", "foreign"),
+)
 CATEGORIES = {"mvtec": (CUP, BRICK), "dagm": (GRAVEL,), "btad": (DISC,), "ksdd2": (SURFACE,)}

@@ -30,9 +30,13 @@ def draw_defect(view: np.ndarray, kind: str, scene: Scene, rng: RandomState) -> 
 def _draw_visible(image: np.ndarray, kind: str, scene: Scene, size: float, rng: RandomState) -> np.ndarray:
     """`image` with one defect that can be seen: the first of twelve tries that can, or else the most visible one."""
     best, most = image, -1.0
+    darkest, brightest = np.percentile(image, (1, 99))
     for _ in range(12):
         weight = _REGIONS[kind](scene, size, rng)
-        changed = image + weight[..., None] * (_OPERATIONS[kind](image, weight, scene, rng) - image)
+        drawn = _OPERATIONS[kind](image, weight, scene, rng)
+        if kind != "dye":  # nothing darker or brighter than the view itself: no threshold on brightness finds it
+            drawn = np.clip(drawn, darkest, brightest)
+        changed = image + weight[..., None] * (drawn - image)
         seen = float((np.abs(changed - image).mean(-1) * weight).sum() / weight.sum())
         if seen > most:
             best, most = changed, seen
@@ -47,13 +51,13 @@ def changed_mask(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 # Mean change, in grey levels over its region, below which a person would not see the defect.
-VISIBLE = 18.0
+VISIBLE = 28.0
 
 
 def _blob(scene: Scene, size: float, rng: RandomState) -> np.ndarray:
     """Weights in 0..1 of a closed shape of random outline, its radius a tenth to a fifth of `size`."""
     y, x = _centre(scene, rng)
-    radius = size * rng.uniform(0.11, 0.2)
+    radius = size * rng.uniform(0.14, 0.24)
     stretch, turn = rng.uniform(1.0, 1.8), rng.uniform(0, math.pi)
     rows, columns = np.mgrid[: scene.height, : scene.width] - np.array([y, x])[:, None, None]
     along = (columns * math.cos(turn) + rows * math.sin(turn)) / math.sqrt(stretch)
@@ -77,7 +81,7 @@ def _stroke(scene: Scene, size: float, rng: RandomState) -> np.ndarray:
     distance = np.full((scene.height, scene.width), np.inf)
     for point in path:
         distance = np.minimum(distance, np.hypot(rows - point[0], columns - point[1]))
-    return np.clip(size * rng.uniform(0.03, 0.05) - distance + 0.5, 0, 1)
+    return np.clip(size * rng.uniform(0.04, 0.06) - distance + 0.5, 0, 1)
 
 
 def _centre(scene: Scene, rng: RandomState) -> tuple[float, float]:
@@ -167,15 +171,21 @@ def _shuffled(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomSt
 def _scratch(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """A groove: the surface bare of its texture, lighter or darker than the surroundings."""
     plain = ndimage.gaussian_filter(image, (4, 4, 0))
-    return np.clip(plain + rng.choice([-1, 1]) * rng.uniform(34, 50), 0, 255)
+    return np.clip(plain + rng.choice([-1, 1]) * rng.uniform(45, 65), 0, 255)
 
 
 def _stain(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
     """A blotch: uneven, its contrast against the surroundings kept within what the photograph has anyway."""
     blotch = ndimage.gaussian_filter(rng.normal(0, 1, image.shape[:2]), 2.5)
-    blotch *= rng.uniform(28, 38) / blotch.std()
+    blotch *= rng.uniform(36, 48) / blotch.std()
     plain = ndimage.gaussian_filter(image, (3, 3, 0))
     return np.clip(plain + blotch[..., None], 0, 255)
+
+
+def _dye(image: np.ndarray, weight: np.ndarray, scene: Scene, rng: RandomState) -> np.ndarray:
+    """A fluid that has soaked in: another hue at the same brightness."""
+    green = np.array([-0.55, 0.45, -0.65])  # leaves the grey value (Rec. 601 weights) within a hundredth
+    return np.clip(image + green * rng.uniform(55, 75), 0, 255)
 
 
 _OPERATIONS: dict[str, Operation] = {
@@ -186,6 +196,7 @@ _OPERATIONS: dict[str, Operation] = {
     "shuffled": _shuffled,
     "scratch": _scratch,
     "stain": _stain,
+    "dye": _dye,
 }
 _REGIONS = dict.fromkeys(_OPERATIONS, _blob) | {"scratch": _stroke}
 DEFECTS = tuple(_OPERATIONS)

@@ -103,7 +103,7 @@ def ksdd2_files() -> Files:
             else:
                 image = SURFACE.normal(split, n)
                 mask = np.zeros(image.shape[:2], bool)
-            files[f"{split}/{first + n}.png"] = _encode(".png", np.repeat(image, 3, -1))
+            files[f"{split}/{first + n}.png"] = _encode(".png", image)
             files[f"{split}/{first + n}_GT.png"] = _encode(".png", _white(mask))
     files["train/10301 (copy).png"] = files["train/10001.png"]
     files["train/10301_GT (copy).png"] = files["train/10001_GT.png"]

@@ -26,12 +26,13 @@ class Scene:
     centre: tuple[float, float] | None = None
     shift: float = 0.0
     rotation: float = 4.0
-    zoom: float = 0.05
-    gain: float = 0.2
-    gradient: float = 0.2
+    zoom: float = 0.02
+    gain: float = 0.15
+    gradient: float = 0.15
     noise: float = 2.0
     softness: float = 0.5
     foreign: tuple[str, ...] = ("grass.png", "motorcycle_left.png")  # photographs of other materials
+    tint: tuple[float, float, float] | None = None  # colours a grey photograph: factors of red, green and blue
     region: tuple[float, float] = (0.5, 0.5)  # half axes of the ellipse that defects fall in, as parts of the view
 
 
@@ -49,7 +50,8 @@ def draw_view(scene: Scene, rng: RandomState) -> np.ndarray:
         ndimage.affine_transform(plane, matrix, offset, (scene.height, scene.width), order=1, mode="nearest")
         for plane in _softened(scene.photo, scene.span / scene.height)
     ]
-    return np.stack([ndimage.gaussian_filter(channel, softness) for channel in channels], axis=-1)
+    view = np.stack([ndimage.gaussian_filter(channel, softness) for channel in channels], axis=-1)
+    return view if scene.tint is None else view.mean(-1, keepdims=True) * np.array(scene.tint)
 
 
 def finish(images: list[np.ndarray], scene: Scene, rng: RandomState) -> list[np.ndarray]:
