@@ -4,7 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first Python that runs and is new enough; name another with `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
 CORES ?= $(shell nproc)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --show-failed-logs
 APT_LINE = sudo apt-get install -y python3 python3-venv git make libgl1 libglib2.0-0
@@ -19,8 +21,7 @@ help:  ## what there is
 env: $(STAMP)  ## create the environment in .venv and install the project
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1)"; echo "On Debian: $(APT_LINE)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found. On Debian: $(APT_LINE)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
 	  || { echo "Python's venv module is missing. On Debian: $(APT_LINE)"; exit 1; }
 	@echo "Creating the environment in $(VENV) (about 7 GB with PyTorch; a few minutes the first time)"
