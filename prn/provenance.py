@@ -27,6 +27,7 @@ PACKAGE = Path(__file__).resolve().parent
 PLUMBING = frozenset(
     {"prn.artifacts", "prn.cli", "prn.config", "prn.errors", "prn.layout", "prn.provenance", "prn.strict", "prn.views"}
 )
+DATA_SUFFIXES = (".yaml", ".csv", ".css", ".js")
 RECORDED_VERSIONS = (
     "torch",
     "torchvision",
@@ -227,6 +228,7 @@ def _imports(module: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=512)
 def _module_digest(module: str) -> str:
+    """Over a module's syntax tree without docstrings, and over the data files beside it that it names."""
     file = _file(module)
     assert file is not None
     tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -239,4 +241,9 @@ def _module_digest(module: str) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    total = hashlib.sha256(ast.dump(tree).encode())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    for name in sorted(text for text in texts if text.endswith(DATA_SUFFIXES)):
+        if (file.parent / name).is_file():
+            total.update((file.parent / name).read_bytes())
+    return total.hexdigest()

@@ -1,7 +1,8 @@
 """One call of a stage: which cell of the benchmark it is for, and its settings."""
 
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Job:
     category: str = ""
     variant: str = ""
     seed: int = 0
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def settings(self) -> Settings:
@@ -78,5 +80,6 @@ class Job:
         return METHODS[method].module if method else None
 
     def finish(self, artefact: Path, inputs: Iterable[Path], **record: Any) -> None:
-        """Write the artefact's digest file and provenance."""
+        """Write the artefact's digest file and provenance, with the seconds that the job took so far."""
+        record.setdefault("seconds", time.monotonic() - self.started)
         finish(artefact, self.stage, self.view, inputs, self.code(), seed=self.seed, **record)

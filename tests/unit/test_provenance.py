@@ -127,6 +127,21 @@ def test_code_digest_sees_code_and_ignores_comments_and_docstrings(tmp_path, mon
     assert code_digest("s") != digest
 
 
+def test_code_digest_sees_the_data_files_that_a_module_names(tmp_path, monkeypatch, clean_caches):
+    _package(tmp_path, monkeypatch, stages__s='FILE = "facts.yaml"\n')
+    data = tmp_path / "prn" / "stages" / "facts.yaml"
+    data.write_text("a: 1", encoding="utf-8")
+    (tmp_path / "prn" / "stages" / "other.yaml").write_text("b: 1", encoding="utf-8")
+    provenance._module_digest.cache_clear()
+    digest = code_digest("s")
+    (tmp_path / "prn" / "stages" / "other.yaml").write_text("b: 2", encoding="utf-8")
+    _package(tmp_path, monkeypatch)
+    assert code_digest("s") == digest
+    data.write_text("a: 2", encoding="utf-8")
+    _package(tmp_path, monkeypatch)
+    assert code_digest("s") != digest
+
+
 def test_the_training_depends_on_the_network_and_the_evaluation_does_not():
     train = stage_modules("train", "prn.methods.prn")
     assert {"prn.model.network", "prn.synthesis.batch", "prn.training", "prn.prototypes"} <= set(train)
