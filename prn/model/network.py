@@ -145,6 +145,7 @@ class PRN(nn.Module):
         self.skips = SkipConnections(backbone.channels[:3], prototypes, settings, self.input_size or input_size)
         self.decoder = Decoder(backbone.channels, self.skips.channels, settings.upsample_align_corners)
         odds = settings.initial_probability / (1 - settings.initial_probability)
+        assert self.decoder.logit.bias is not None
         nn.init.constant_(self.decoder.logit.bias, math.log(odds))
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
