@@ -103,7 +103,10 @@ def tiny_settings(images: Path, textures: Path, variants: list[str]) -> dict:
             "preset": "tiny",
             "generated_images": True,
             "seeds": [42],
-            "datasets": {"mine": {"categories": ["part"], "variants": variants}},
+            "datasets": {
+                "mine": {"categories": ["part"], "variants": variants},
+                **{name: {"categories": [], "variants": []} for name in ("mvtec", "dagm", "btad", "ksdd2")},
+            },
         },
         "download": {"sources": {"mine": str(images), "dtd": str(textures)}},
         "weights": {"download": False, "allow_random": True},

@@ -89,7 +89,7 @@ def test_run_rerun_delete_and_change(bench):
     [
         ("train", {"learning_rat": 1e-3}, "train.learning_rat: unknown key; did you mean 'learning_rate'?"),
         ("tensors", {"size": 100}, "tensors.size: found 100, expected a multiple of 32"),
-        ("benchmark", {"datasets": {"mvtek": {"categories": [], "variants": []}}}, "did you mean 'mvtec'?"),
+        ("download", {"sources": {"mine": "/x", "dtdd": "/x"}}, "did you mean 'dtd'?"),
     ],
 )
 def test_wrong_settings_fail_before_any_job(bench, section, values, words):
