@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def run(command: list[str], folder: Path, check: bool = True) -> subprocess.Comp
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(folder),
-        "XDG_CACHE_HOME": str(folder / ".cache"),
+        "XDG_CACHE_HOME": str(Path(tempfile.gettempdir()) / "prn-test-cache"),
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(

@@ -99,6 +99,16 @@ def large(artefact):
     return [ancient(artefact), digest_file(artefact)]
 
 
+# What a cache is made from counts instead of the cache: it may go, and come back, without anything else running again.
+TENSORS_CODE = code_digest("tensors")
+
+
+def cached_tensors(dataset, category):
+    """A category's cached images, whose time stamp is ignored, and the index (for textures the receipt) that decides."""
+    source = layout.RECEIPT if dataset == layout.TEXTURES["dataset"] else layout.INDEX
+    return [ancient(tensors_of(dataset, category)), source.format(dataset=dataset, category=category)]
+
+
 def outputs(artefact):
     """What a stage writes for an artefact: the file, its digest and its provenance."""
     return [artefact, digest_file(artefact), sidecar(artefact)]
@@ -132,7 +142,7 @@ def prototypes_inputs(wildcards):
     backbone = layout.BACKBONE.format(backbone=json.loads(settings)["model"]["backbone"])
     return [
         layout.SPLIT.format(dataset=wildcards.dataset, category=wildcards.category, seed=seed),
-        *large(tensors_of(wildcards.dataset, wildcards.category)),
+        *cached_tensors(wildcards.dataset, wildcards.category),
         *large(backbone),
     ]
 
@@ -141,7 +151,7 @@ def train_inputs(wildcards):
     entry = METHODS[method_of(wildcards.variant)]
     files = [
         layout.SPLIT.format(**wildcards),
-        *large(tensors_of(wildcards.dataset, wildcards.category)),
+        *cached_tensors(wildcards.dataset, wildcards.category),
     ]
     if entry.backbone:
         files += large(backbone_of(wildcards.variant))
@@ -149,5 +159,5 @@ def train_inputs(wildcards):
     if prototypes:
         files += large(prototypes)
     if entry.textures and resolved(wildcards.variant).synthesis.heterologous:
-        files += large(tensors_of(**layout.TEXTURES))
+        files += cached_tensors(**layout.TEXTURES)
     return files

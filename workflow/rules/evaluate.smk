@@ -10,7 +10,7 @@ rule predict:
     input:
         large(layout.CHECKPOINT),
         layout.SPLIT,
-        lambda wildcards: large(tensors_of(wildcards.dataset, wildcards.category)),
+        lambda wildcards: cached_tensors(wildcards.dataset, wildcards.category),
     output:
         outputs(layout.PREDICTIONS),
         layout.TIMING,
@@ -24,6 +24,7 @@ rule predict:
     params:
         settings=cell_settings("predict"),
         code=method_code("predict"),
+        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn predict --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
@@ -31,12 +32,12 @@ rule predict:
 
 rule evaluate:
     input:
-        large(layout.PREDICTIONS),
+        ancient(layout.PREDICTIONS),
         ancient(layout.TIMING),
+        digest_file(layout.CHECKPOINT),
         layout.SPLIT,
-        layout.INDEX,
         layout.RUN_CARD,
-        lambda wildcards: large(tensors_of(wildcards.dataset, wildcards.category)),
+        lambda wildcards: cached_tensors(wildcards.dataset, wildcards.category),
     output:
         outputs(layout.METRICS),
     log:
@@ -46,6 +47,10 @@ rule evaluate:
     params:
         settings=cell_settings("evaluate"),
         code=code_digest("evaluate"),
+        # The predictions are a cache: what they are made with counts, not their files.
+        predict_settings=cell_settings("predict"),
+        predict_code=method_code("predict"),
+        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn evaluate --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"

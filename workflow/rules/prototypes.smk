@@ -37,6 +37,7 @@ rule prototypes:
         settings=lambda wildcards: PROTOTYPES[wildcards.digest][0],
         seed=lambda wildcards: PROTOTYPES[wildcards.digest][1],
         code=code_digest("prototypes"),
+        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn prototypes --dataset {wildcards.dataset} --category {wildcards.category} --seed {params.seed}"
         " --settings {params.settings:q} > {log} 2>&1"

@@ -24,6 +24,7 @@ rule train:
     params:
         settings=cell_settings("train"),
         code=method_code("train"),
+        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn train --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
