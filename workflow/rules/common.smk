@@ -99,7 +99,8 @@ def large(artefact):
     return [ancient(artefact), digest_file(artefact)]
 
 
-# What a cache is made from counts instead of the cache: it may go, and come back, without anything else running again.
+# What a cache is made from counts beside it. A cache may go; but when a later job needs it again, Snakemake also plans
+# the trainings that read it ("input files updated by another job", ancient or not): keep data/tensors for now.
 TENSORS_CODE = code_digest("tensors")
 
 
