@@ -78,8 +78,8 @@ def frozen_parts(inputs: dict) -> tuple:
 def _check_masks(job: Job, tensors: CategoryTensors, seen: np.ndarray) -> None:
     if not len(seen):
         raise DataMissing(
-            f"{job.label}: PRN learns from seen defects with masks, but the split has none; add masks of defective images,"
-            " or run an unsupervised method"
+            f"{job.label}: PRN learns from seen defects with masks, but the split has none; add masks of"
+            " defective images, or run an unsupervised method"
         )
     without = [tensors.paths[i] for i in seen if not tensors.has_mask[i]]
     if without:
