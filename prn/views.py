@@ -45,17 +45,17 @@ def view(settings: Settings, stage: str, dataset: str = "", category: str = "", 
     """The settings that `stage` reads for one data set, category and variant, as plain data.
 
     Entries that concern other data sets or categories (sources, foreground rules) are left out, so that adding a
-    category changes no other category's view.
+    category changes no other category's view; without a data set (the report) all are in it.
     """
     resolved = resolve_variant(settings, variant) if variant else settings
     plain = to_plain(resolved)
     result: dict[str, Any] = {}
     for key in (*VIEWS[stage], *(_method_keys(resolved) if stage == "train" else ())):
         _copy_leaf(plain, result, key)
-    if "download" in result:
+    if "download" in result and dataset:
         sources = result["download"]["sources"]
         result["download"]["sources"] = {name: sources[name] for name in [dataset] if name in sources}
-    if "synthesis" in result:
+    if "synthesis" in result and dataset:
         rules = result["synthesis"]["foreground"].get(dataset, {})
         result["synthesis"]["foreground"] = {dataset: {category: rules[category]}} if category in rules else {}
     return result

@@ -220,6 +220,17 @@ def test_another_categorys_rules_and_sources_leave_a_view_alone(params):
     assert view(first, "train", "mvtec", "screw", "prn") != view(second, "train", "mvtec", "screw", "prn")
 
 
+def test_the_report_sees_what_every_stage_of_every_cell_saw(params):
+    """Else the report would call a fresh result stale."""
+    settings = parse_settings(params)
+    report = from_plain(Settings, to_plain(from_view(view(settings, "report"))))
+    for stage in ("split", "train", "predict", "evaluate"):
+        for category in ("bottle", "carpet"):
+            variant = "" if stage == "split" else "prn"
+            cell = (stage, "mvtec", category, variant)
+            assert view(report, *cell) == view(settings, *cell)
+
+
 def test_variant_sections_exist():
     fields = set(to_plain(Settings()))
     assert set(VARIANT_SECTIONS) <= fields
