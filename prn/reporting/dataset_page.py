@@ -2,6 +2,7 @@
 
 from prn.config import Settings
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
+from prn.reporting.intervals import intervals
 from prn.reporting.published import MEAN, measured_by, published_mean, published_value
 from prn.reporting.results import METRICS, NOT_AVAILABLE, NOT_RUN, STALE, Results
 from prn.reporting.wording import (
@@ -39,6 +40,7 @@ def dataset_page(dataset: str, settings: Settings, results: Results, figures: di
         title = f"Image AUROC (I), pixel AUROC (P), PRO (O) and AP (A) ({PAPER_TABLES[dataset]})"
         page.add(Heading(title), comparison(dataset, results, variants, METRICS, joined=False))
     page.add(*_notes(dataset, results, variants))
+    page.add(*intervals(dataset, results, variants))
     page.add(*figures.get("", []))
     for category in results.categories(dataset):
         page.add(Heading(category), _counts_line(dataset, category, results), *figures.get(category, []))

@@ -153,6 +153,15 @@ def test_the_data_set_page_shows_published_beside_measured(reports: Path, values
     assert "(1 of 2)" in by_name["Mean"][5]
 
 
+def test_the_data_set_page_shows_how_sure_the_numbers_are(reports: Path, values: dict) -> None:
+    header, *rows = tables(reports / "mvtec.md")["Confidence intervals"][0]
+    assert header == ["Category", "Method", "Image AUROC", "Pixel AUROC", "PRO", "AP"]
+    row = next(row for row in rows if row[:2] == ["carpet", "PRN"])
+    mean = printed(fmean(values["mvtec", "carpet", "prn", "image_auroc"]))
+    assert row[2:] == [f"{mean} [50.0, 80.0]", "-", "-", "-"]
+    assert not any(row[:2] == ["carpet", "PatchCore"] for row in rows)  # not run
+
+
 def test_missing_values_are_named_with_their_reason(reports: Path) -> None:
     text = (reports / "btad.md").read_text(encoding="utf-8")
     assert "n/a: 2 images have no mask: 02 (prn)" in text
