@@ -36,8 +36,11 @@ $(STAMP): pyproject.toml constraints.txt
 runs/demo/archives/SHA256SUMS: $(STAMP) $(wildcard prn/datasets/miniature/*.py)
 	@mkdir -p runs/demo/archives
 	@echo "Building the demo's small archives from photographs of scikit-image"
+	@test ! -f $@ || cp $@ $@.before
 	@$(VENV)/bin/prn miniature --out runs/demo/archives
-	@touch $@
+	@if test -f $@.before && ! cmp -s $@ $@.before; then \
+	  echo "The archives have changed: removing what was made from the old ones"; rm -rf runs/demo/data runs/demo-all/data; fi
+	@rm -f $@.before && touch $@
 
 demo: $(STAMP) runs/demo/archives/SHA256SUMS  ## run the whole benchmark on small embedded data (minutes on 2 cores)
 	@$(SNAKEMAKE) --profile workflow/profiles/demo all
