@@ -71,7 +71,7 @@ def score_grid(evidence: Evidence, rows: int, path: Path) -> list[Chosen]:
         tiles.append(
             [Tile(image), Tile(truth), Tile(coloured(score_map, scale)), Tile(overlay(image, score_map, scale), mask)]
         )
-    labels = [_row_label(item, evidence) for item in chosen]
+    labels = [row_label(item, evidence) for item in chosen]
     titles = ["input", "ground truth", "score map", "overlay"]
     write_mosaic(tiles, labels, titles, path, ColourBar(scale, "anomaly score"))
     return chosen
@@ -94,13 +94,14 @@ def methods_grid(runs: list[Evidence], rows: int, path: Path) -> list[Chosen]:
             score_map = run.score_maps[places[first.paths[item.index]]]
             line.append(Tile(overlay(image, score_map, scale), mask))
         tiles.append(line)
-    labels = [_row_label(item, first) for item in chosen]
+    labels = [row_label(item, first) for item in chosen]
     titles = ["input", "ground truth", *(variant_name(run.run.variant) for run in runs)]
     write_mosaic(tiles, labels, titles, path, ColourBar(Normalize(0, 1), "score, stretched for each method"))
     return chosen
 
 
-def _row_label(item: Chosen, evidence: Evidence) -> str:
+def row_label(item: Chosen, evidence: Evidence) -> str:
+    """What stands left of a row: why it is shown, the image's name and its score."""
     path = Path(evidence.paths[item.index])
     name = f"{path.parent.name}/{path.stem}"[-20:]
     return f"{item.label}\n{name}\nscore {evidence.image_scores[item.index]:.3g}"

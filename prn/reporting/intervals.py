@@ -6,8 +6,9 @@ from prn.reporting.wording import METRIC_NAMES, number, variant_name
 
 NOTE = (
     "95 % intervals from bootstrap replicates over the test images, good and defective ones drawn apart; with several"
-    " seeds, the mean of their ends. They say how much these few test images leave open, not how much a training varies:"
-    " that is the deviation over seeds. Two values within each other's intervals are not told apart by this test set."
+    " seeds, the mean of their ends. They say how much these few test images leave open, not how much a training"
+    " varies: that is the deviation over seeds. Two values within each other's intervals are not told apart by this"
+    " test set."
 )
 
 

@@ -17,6 +17,7 @@ from prn.reporting.curves import (
     recall_by_size,
     size_figure,
 )
+from prn.reporting.distances import distance_grid
 from prn.reporting.document import Block, Figure
 from prn.reporting.evidence import NoEvidence, forget_pictures, read_evidence
 from prn.reporting.failures import Failures, find_failures
@@ -138,6 +139,7 @@ def _drawn(studio: Studio, dataset: str, category: str) -> list[Block]:
     drawings: tuple[tuple[Callable[[Studio, str, str], Block], str], ...] = (
         (_score_grid, "score maps"),
         (_methods_grid, "methods side by side"),
+        (_distance_grid, "distances to the prototypes"),
         (_curves, "curves"),
         (_histograms, "score histograms"),
         (_loss, "loss curves"),
@@ -185,6 +187,18 @@ def _methods_grid(studio: Studio, dataset: str, category: str) -> Block:
         f"{dataset_name(dataset)} {category}: the same test images with the overlays of {shown} side by side",
         f"{shown} on the same images. Scores of different methods have no common unit: each method's are stretched over"
         " this category's test images, the colour bar holds for all.",
+    )
+
+
+def _distance_grid(studio: Studio, dataset: str, category: str) -> Block:
+    run = studio.first_run(dataset, category)
+    path = f"figures/{dataset}/{category}_distances.png"
+    distance_grid(studio.root, studio.scored(run).evidence, studio.folder / path)
+    return Figure(
+        path,
+        f"{dataset_name(dataset)} {category}: distance to the nearest prototype at three scales beside the score map",
+        f"{variant_name(run.variant)}, seed {run.seed}: input, the length of F - P* at each place of layer1, layer2 and"
+        " layer3 (what the network gets; the control scores by their mean), the network's score map, ground truth.",
     )
 
 

@@ -1,17 +1,23 @@
 """Figures: the stated rules of choice, curves and recalls against brute force, pictures that carry no date."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import Normalize
 from PIL import Image
+from safetensors.torch import save_file
 from skimage.measure import label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from prn.backbone import Backbone, random_weights
+from prn.prototypes import cluster_prototypes
 from prn.reporting import style
 from prn.reporting.curves import PANELS, Scored, _at, merge_sizes, recall_by_size
-from prn.reporting.evidence import Evidence
+from prn.reporting.distances import _distances, distance_grid
+from prn.reporting.evidence import Evidence, NoEvidence
 from prn.reporting.failures import find_failures
 from prn.reporting.grids import choose, score_grid
 from prn.reporting.mosaic import overlay, truth_picture
@@ -129,3 +135,39 @@ def test_the_palette_differs_in_lightness() -> None:
 
     fixed = sorted(lightness(colour) for colour in style.VARIANT_COLOURS.values())
     assert np.diff(fixed).min() > 0.015
+
+
+def test_distances_to_the_prototypes_are_drawn_or_their_absence_is_named(tmp_path: Path) -> None:
+    weights = random_weights("resnet18", seed=0)
+    images = np.random.default_rng(2).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    defective = np.array([True, True, False, False])
+    evidence = Evidence(
+        run=Run("mvtec", "bottle", "prn", 42),
+        paths=[f"bottle/test/{kind}/{number}.png" for number, kind in enumerate(("dent", "dent", "good", "good"))],
+        images=images,
+        masks=np.zeros((4, 32, 32), bool),
+        has_mask=defective,
+        defective=defective,
+        score_maps=np.random.default_rng(3).random((4, 32, 32)),
+        image_scores=np.arange(4.0),
+    )
+    with pytest.raises(NoEvidence, match="checkpoint is not kept"):
+        distance_grid(tmp_path, evidence, tmp_path / "grid.png")
+    save_file(weights, tmp_path / "backbone.safetensors")
+    card = {
+        "view": {"model": {"backbone": "resnet18"}},
+        "inputs": {"backbone": "backbone.safetensors", "prototypes": "prototypes.safetensors"},
+    }
+    checkpoint = evidence.run.file(tmp_path, "checkpoints", ".safetensors")
+    checkpoint.parent.mkdir(parents=True)
+    save_file({"nothing": torch.zeros(1)}, checkpoint, {"prn": json.dumps(card)})
+    with pytest.raises(NoEvidence, match="the prototypes of prn with seed 42 are not kept"):
+        distance_grid(tmp_path, evidence, tmp_path / "grid.png")
+    prototypes = cluster_prototypes(Backbone("resnet18", weights), images[2:], ratio=1.0, seed=3)
+    prototypes.save(tmp_path / "prototypes.safetensors")
+    distances = _distances(tmp_path, evidence, images)
+    assert [maps.shape for maps in distances] == [(4, 8, 8), (4, 4, 4), (4, 2, 2)]
+    for maps in distances:  # the good images are their own prototypes
+        assert maps[2:].max() < 1e-3 * maps[:2].min()
+    assert len(distance_grid(tmp_path, evidence, tmp_path / "grid.png")) == 3  # of two defects, the worst is the median
+    assert Image.open(tmp_path / "grid.png").width > 900
