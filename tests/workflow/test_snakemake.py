@@ -1,10 +1,14 @@
 """The real snakemake on a tiny benchmark: whole, idempotent, rebuilding exactly what is missing or has changed."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.workflow.conftest import planned, run
 
@@ -114,3 +118,29 @@ def test_a_cell_without_masks_has_no_pixel_metrics_and_prn_says_so(bench):
     assert done.returncode != 0
     assert "defect" in done.stdout
     assert "mask" in done.stdout
+
+
+def test_noise_in_place_of_the_test_images_changes_no_trained_byte(bench):
+    """No leakage: index, tensors and split see all images, prototypes and weights only those of the training."""
+    data = bench.folder / "data"
+
+    def made() -> dict[str, bytes]:
+        bench.snakemake("phase_train")
+        trained = load_file(data / "checkpoints/mine/part/prn/seed42.safetensors")
+        prototypes = load_file(next((data / "prototypes/mine/part").glob("*.safetensors")))
+        return {name: value.tobytes() for name, value in {**trained, **prototypes}.items()}
+
+    before = made()
+    split = json.loads((data / "splits/mine/part/seed42.json").read_text(encoding="utf-8"))
+    shutil.rmtree(data)
+    random = np.random.default_rng(7)
+    for path in split["test"]:
+        cv2.imwrite(str(bench.folder / "images" / path), random.integers(0, 256, (40, 48, 3)).astype(np.uint8))
+    after = made()
+    assert json.loads((data / "splits/mine/part/seed42.json").read_text(encoding="utf-8"))["test"] == split["test"]
+    assert after == before
+
+    # The check can fail: one changed seen anomaly moves the weights.
+    shutil.rmtree(data)
+    cv2.imwrite(str(bench.folder / "images" / split["seen"][0]), np.full((40, 48, 3), 128, np.uint8))
+    assert made() != before

@@ -69,7 +69,7 @@ GRAVEL = Category(
 )
 DISC = Category(
     "01",
-    Scene("retina.jpg", 128, 128, span=1480, centre=(705, 705), shift=45, rotation=6, region=(0.3, 0.3)),
+    Scene("retina.jpg", 128, 128, span=1480, centre=(705, 705), shift=50, rotation=6, region=(0.3, 0.3)),
     ("foreign", "dye", "stain", "scratch"),
 )
 SURFACE = Category(

@@ -51,13 +51,13 @@ def changed_mask(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 # Mean change, in grey levels over its region, below which a person would not see the defect.
-VISIBLE = 28.0
+VISIBLE = 34.0
 
 
 def _blob(scene: Scene, size: float, rng: RandomState) -> np.ndarray:
     """Weights in 0..1 of a closed shape of random outline, its radius a tenth to a fifth of `size`."""
     y, x = _centre(scene, rng)
-    radius = size * rng.uniform(0.14, 0.24)
+    radius = size * rng.uniform(0.16, 0.26)
     stretch, turn = rng.uniform(1.0, 1.8), rng.uniform(0, math.pi)
     rows, columns = np.mgrid[: scene.height, : scene.width] - np.array([y, x])[:, None, None]
     along = (columns * math.cos(turn) + rows * math.sin(turn)) / math.sqrt(stretch)

@@ -27,8 +27,8 @@ class Scene:
     shift: float = 0.0
     rotation: float = 4.0
     zoom: float = 0.02
-    gain: float = 0.15
-    gradient: float = 0.15
+    gain: float = 0.22
+    gradient: float = 0.22
     noise: float = 2.0
     softness: float = 0.5
     foreign: tuple[str, ...] = ("grass.png", "motorcycle_left.png")  # photographs of other materials
