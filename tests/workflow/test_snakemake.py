@@ -39,6 +39,14 @@ def test_the_full_benchmark_is_planned_without_data_or_weights(project, tmp_path
     assert jobs["prototypes"] == 3 * (15 * 4 + 14)
 
 
+def test_a_part_is_planned_by_its_name(bench):
+    assert planned(bench.snakemake("-n", "mean-image").stdout)["evaluate"] == 1
+    jobs = planned(bench.snakemake("-n", "part").stdout)
+    assert (jobs["evaluate"], jobs.get("report")) == (2, None)
+    assert "train" in jobs
+    assert planned(bench.snakemake("-n", "train_it", check=False).stdout) == {}
+
+
 def test_run_rerun_delete_and_change(bench):
     """One work folder through its life, since each whole run costs a minute."""
     assert bench.plan() == WHOLE

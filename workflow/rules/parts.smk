@@ -1,0 +1,11 @@
+# A part of the benchmark by name: `snakemake --cores 8 mvtec`, `bottle`, `prn-unet`, `table4`.
+from prn.parts import parts
+
+for part, members in parts(CELLS, reserved=[rule.name for rule in workflow.rules]).items():
+
+    rule:
+        name:
+            part
+        input:
+            [metrics_of(cell) for cell in members],
+        localrule: True
