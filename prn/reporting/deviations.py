@@ -22,6 +22,7 @@ KINDS = {
     "protocol": "Data and evaluation",
 }
 LIMITS = ("train.threads", "train.checkpoint_minutes")
+COMPARED = ("tensors", "prototypes", "model", "synthesis", "train")
 
 
 @cache
@@ -85,6 +86,15 @@ def _settings(root: Path, settings: Settings, results: Results) -> list[Block]:
     ]
     words = f"From the run cards of {plural(used, 'training')} of `prn`; every other setting is the paper's."
     return [words, Table(["Setting", "Paper", "This run"], rows, left=3)]
+
+
+def changed_settings(settings: Settings) -> list[str]:
+    """The settings of training and image size, by their keys, that are not the paper's."""
+    paper = flat(to_plain(Settings()))
+    sections = {name: part for name, part in to_plain(settings).items() if name in COMPARED}
+    return [
+        f"`{key}`" for key, value in sorted(flat(sections).items()) if key not in LIMITS and paper.get(key) != value
+    ]
 
 
 def _card_settings(root: Path, run: Run) -> dict[str, Any]:

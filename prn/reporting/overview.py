@@ -4,6 +4,7 @@ from statistics import fmean
 
 from prn.config import Settings
 from prn.reporting.delta import count_verdicts
+from prn.reporting.deviations import changed_settings
 from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table
 from prn.reporting.published import published_mean
 from prn.reporting.results import METRICS, Results
@@ -43,6 +44,11 @@ def _warnings(settings: Settings, results: Results) -> list[Block]:
         blocks.append(
             "**Generated images.** Everything here was measured on small archives in the published layouts, made from"
             " photographs. It shows whether the pipeline works; no number is comparable with the paper."
+        )
+    elif changed := changed_settings(settings):
+        blocks.append(
+            f"**Not the paper's recipe.** {plural(len(changed), 'setting')} differ from it ({listing(changed)};"
+            " [deviations.md](deviations.md) has the values): a gap to the published numbers is no verdict on PRN."
         )
     if any(row.weights == "random" for row in results.rows):
         blocks.append(

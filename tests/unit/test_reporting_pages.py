@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -229,6 +230,17 @@ def test_the_headline_shows_spread(reports: Path, values: dict) -> None:
     row = next(row for row in rows if row[0].startswith("[MVTec") and row[1] == "PRN")
     per_seed = [fmean(values["mvtec", c, "prn", "ap"][place] for c in CATEGORIES["mvtec"]) for place in (0, 1)]
     assert row[5] == f"{printed(fmean(per_seed))} ± {printed(stdev(per_seed))}"
+
+
+def test_the_first_page_warns_of_another_recipe_than_the_papers(tmp_path: Path) -> None:
+    settings = make_settings({"btad": ["01"]}, ["prn", "untrained"], [42])
+    make_world(tmp_path, settings, predictions=False)
+    build(tmp_path, settings)
+    page = tmp_path / "reports/README.md"
+    assert "Not the paper's recipe" not in page.read_text(encoding="utf-8")
+    settings = replace(settings, train=replace(settings.train, steps=20), tensors=replace(settings.tensors, size=32))
+    build(tmp_path, settings)
+    assert "2 settings differ from it (`tensors.size` and `train.steps`;" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
