@@ -61,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--variant", default="prn", help="a name under variants in params.yaml (default: prn)")
         if "seed" in cell:
             command.add_argument("--seed", type=int, help="default: the first of benchmark.seeds")
+        if name == "predict":
+            command.add_argument("--images", type=Path, help="score this folder of images instead of the test set")
+            command.add_argument("--out", type=Path, help="with --images: the folder for scores and score maps")
+            command.add_argument(
+                "--overlays", action="store_true", help="with --images: also pictures of the score maps"
+            )
     miniature = commands.add_parser(
         "miniature", help="build the demo's small archives from photographs of scikit-image"
     )
@@ -117,6 +123,7 @@ def _run_stage(options: argparse.Namespace) -> None:
             stage_view = view(settings, stage, variant=cell["variant"])
     if not options.root.is_dir():
         raise SettingsError(f"--root {options.root}: no such folder")
+    folder = _folder_of_images(options)
     os.chdir(options.root)
     job = Job(
         stage=stage,
@@ -126,7 +133,21 @@ def _run_stage(options: argparse.Namespace) -> None:
         variant=cell["variant"] or "",
         seed=cell["seed"] or 0,
     )
+    if folder is not None:
+        from prn.stages.score import run
+
+        run(job, *folder, overlays=options.overlays)
+        return
     importlib.import_module(f"prn.stages.{command}").run(job)
+
+
+def _folder_of_images(options: argparse.Namespace) -> tuple[Path, Path] | None:
+    """`predict --images --out` as absolute paths (they are relative to where the user stands, not to `--root`)."""
+    if options.command != "predict":
+        return None
+    if (options.images is None) != (options.out is None) or (options.overlays and options.images is None):
+        raise SettingsError("--images and --out belong together (and --overlays to both)")
+    return None if options.images is None else (options.images.resolve(), options.out.resolve())
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prn.errors import PrnError
+from prn.errors import PrnError, memory_errors
 
 TIMING_BUDGET_S = 20.0
 
@@ -20,7 +20,8 @@ def predict(method: Any, images: np.ndarray, batch_size: int) -> tuple[np.ndarra
     """
     maps, scores = [], []
     for start in range(0, len(images), batch_size):
-        batch_maps, batch_scores = method.predict(images[start : start + batch_size])
+        with memory_errors(f"score maps of {batch_size} images at once", "predict.batch_size"):
+            batch_maps, batch_scores = method.predict(images[start : start + batch_size])
         maps.append(batch_maps)
         scores.append(batch_scores)
     all_maps, all_scores = np.concatenate(maps), np.concatenate(scores)

@@ -20,7 +20,7 @@ from torch import nn
 
 from prn.artifacts import atomic_write
 from prn.config import BatchSettings, TrainSettings
-from prn.errors import PrnError
+from prn.errors import PrnError, memory_errors
 from prn.methods.interface import FitReport, say
 
 FLUSH_STEPS = 10
@@ -145,8 +145,9 @@ def train(run: Run) -> FitReport:
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
             run.optimizer.zero_grad(set_to_none=True)
-            values = run.step(number)
-            run.optimizer.step()
+            with memory_errors(f"{run.label}: a training step", "train.batch"):
+                values = run.step(number)
+                run.optimizer.step()
             pending.append({"step": number + 1, **values, "learning_rate": rate, "seconds": time.monotonic() - started})
             due = time.monotonic() - saved > 60 * run.settings.checkpoint_minutes
             if len(pending) == FLUSH_STEPS or number + 1 == run.total or due or stop.is_set():

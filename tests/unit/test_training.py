@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
+from prn.inference import predict
 from prn.training import BatchPlan, Interrupted, learning_rate
 from tests.unit import training_case
 
@@ -129,6 +131,18 @@ def test_the_loss_of_ten_steps_is_the_recorded_one():
     _, report = training_case.fit(training_case.settings(10), training_case.inputs(None))
     losses = np.array([float(row["loss"]) for row in report.log])
     assert (np.abs(losses / GOLDEN_TRACE - 1) < GOLDEN_BANDS).all(), losses.round(6).tolist()
+
+
+def test_out_of_memory_names_the_setting_to_lower(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("prn.methods.prn.prn_loss", lambda *_, **__: full())
+    with pytest.raises(PrnError, match=r"mvtec/bottle seed 3: a training step: out of memory; lower `train.batch`"):
+        training_case.fit(training_case.settings(1), training_case.inputs(None))
+    method = SimpleNamespace(predict=full)
+    with pytest.raises(PrnError, match=r"4 images at once: out of memory; lower `predict.batch_size`"):
+        predict(method, np.zeros((5, 8, 8, 3), np.uint8), 4)
 
 
 def test_a_loss_that_is_not_finite_stops_with_cell_and_step():
