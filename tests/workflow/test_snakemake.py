@@ -1,8 +1,10 @@
 """The real snakemake on a tiny benchmark: whole, idempotent, rebuilding exactly what is missing or has changed."""
 
 import json
+import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -37,6 +39,32 @@ def test_the_full_benchmark_is_planned_without_data_or_weights(project, tmp_path
     assert jobs["train"] == jobs["predict"] == jobs["evaluate"] == 3 * (15 * 16 + 14 * 2)
     # Three ratios besides the default on MVTec, one everywhere else: variants that agree share a file.
     assert jobs["prototypes"] == 3 * (15 * 4 + 14)
+
+
+def test_the_readmes_rule_graph_is_the_workflows(project, tmp_path):
+    def reached(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        while more := {(a, d) for a, b in edges for c, d in edges if b == c} - edges:
+            edges = edges | more
+        return edges
+
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--directory",
+        str(tmp_path),
+        "--rulegraph",
+        "mermaid-js",
+        "--",
+        "all",
+    ]
+    drawn = run(command, project).stdout
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn)}
+    readme = (project / "README.md").read_text(encoding="utf-8").partition("```mermaid")[2].partition("```")[0]
+    chains = [line.split(" --> ") for line in map(str.strip, readme.splitlines()) if "-->" in line]
+    shown = {pair for chain in chains for pair in pairwise(chain)}
+    assert reached(shown) == {(a, b) for a, b in reached(edges) if b != "all"}
 
 
 def test_a_part_is_planned_by_its_name(bench):
