@@ -191,6 +191,22 @@ class PredictSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PatchCoreSettings:
+    """PatchCore (Roth et al., CVPR 2022) at its own size; its backbone is `model.backbone`."""
+
+    resize: AtLeastOne = 256
+    crop: AtLeastOne = 224
+    coreset: Annotated[float, Range(0, 1, open_low=True)] = 0.1
+    neighbours: AtLeastOne = 9
+    batch_size: AtLeastOne = 8
+
+    def check(self, path: str) -> None:
+        """The crop is cut out of the resized image."""
+        if self.crop > self.resize:
+            raise SettingsError(f"{path}.crop: found {self.crop}, expected at most {path}.resize, {self.resize}")
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluateSettings:
     """Metrics (paper 4.1; reference for PRO: MVTec's own definition)."""
 
@@ -222,6 +238,7 @@ class Settings:
     synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    patchcore: PatchCoreSettings = field(default_factory=PatchCoreSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     method: str = "prn"
@@ -229,7 +246,7 @@ class Settings:
 
 
 # Sections that a variant may override.
-VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict")
+VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict", "patchcore")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

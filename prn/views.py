@@ -33,6 +33,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
         "synthesis",
         "train",
         "predict",
+        "patchcore",
         "evaluate",
         "report",
         "method",

@@ -33,6 +33,9 @@ METHODS = {
     "untrained": MethodEntry(
         "prn.methods.untrained", reads=("model.backbone", "prototypes"), backbone=True, prototypes=True
     ),
+    "patchcore": MethodEntry(
+        "prn.methods.patchcore", reads=("model.backbone", "patchcore", "train.threads"), backbone=True
+    ),
     "mean_image": MethodEntry("prn.methods.naive", "MeanImage"),
     "colour_threshold": MethodEntry("prn.methods.naive", "ColourThreshold"),
 }
