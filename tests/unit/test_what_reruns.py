@@ -25,6 +25,7 @@ READ_BY = {
     "synthesis.foreground": set(),  # other categories
     "synthesis.foreground.mvtec.bottle": {"train"},
     "train": {"train"},
+    "patchcore": set(),  # another method
     "predict": {"predict"},
     "evaluate": {"evaluate"},
     "report": {"report"},
@@ -45,6 +46,7 @@ OTHER = {
     "synthesis.spatial": "all",
     "synthesis.homologous_source": "same",
     "synthesis.homologous_shuffle": "strips",
+    "patchcore.crop": 128,
     "train.shots": 5,
     "split.seen_anomalies": 20,
     "train.steps": 10,
