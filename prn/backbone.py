@@ -11,7 +11,6 @@ from typing import Any
 
 import safetensors
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -65,7 +64,7 @@ class Backbone(nn.Module):
         self.name = name
         self.channels = _channels(name)
         self.layer4_is_trained = train_layer4
-        network = torchvision.models.get_model(name, weights=None)
+        network = _resnet(name)
         network.fc = nn.Identity()
         if state is not None:
             _load_state(network, name, state, layer4_seed)
@@ -155,7 +154,7 @@ def random_weights(name: str, seed: int) -> dict[str, Tensor]:
     _channels(name)
     generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
-        network = torchvision.models.get_model(name, weights=None)
+        network = _resnet(name)
     network.fc = nn.Identity()
     network.to_empty(device="cpu")
     _initialise(network, generator)
@@ -170,6 +169,12 @@ def random_weights(name: str, seed: int) -> dict[str, Tensor]:
         norm.running_mean.copy_(norm.running_mean.bfloat16())
         norm.running_var.copy_(norm.running_var.bfloat16())
     return network.state_dict()
+
+
+def _resnet(name: str) -> Any:
+    from torchvision.models import get_model  # takes seconds to import: only for those who build an encoder
+
+    return get_model(name, weights=None)
 
 
 def _channels(name: str) -> tuple[int, int, int, int]:

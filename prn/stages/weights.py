@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-import torchvision
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -50,7 +49,9 @@ def _find(backbone: str, settings: WeightsSettings) -> Path | None:
 
 def _download(backbone: str, folder: Path) -> Path | None:
     """Torchvision's own file for the backbone, checked by the hash in its name; None where it cannot be had."""
-    address = torchvision.models.get_model_weights(backbone).IMAGENET1K_V1.url
+    from torchvision.models import get_model_weights  # takes seconds to import: only for those who download
+
+    address = get_model_weights(backbone).IMAGENET1K_V1.url
     target = folder / address.rsplit("/", 1)[1]
     folder.mkdir(parents=True, exist_ok=True)
     try:
