@@ -86,8 +86,10 @@ class ResidualBlock(nn.Module):
                 nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False), nn.BatchNorm2d(channels_out)
             )
 
-    def forward(self, feature_BCHW: Tensor) -> Tensor:
-        return F.relu(self.body(feature_BCHW) + self.shortcut(feature_BCHW), inplace=True)
+    def forward(self, feature_BCHW: Tensor, shortcut_BCHW: Tensor | None = None) -> Tensor:
+        """`shortcut_BCHW`, of the output's shape, takes the place of the block's own shortcut."""
+        shortcut = self.shortcut(feature_BCHW) if shortcut_BCHW is None else shortcut_BCHW
+        return F.relu(self.body(feature_BCHW) + shortcut, inplace=True)
 
 
 class MultiSizeSelfAttention(nn.Module):
@@ -101,16 +103,25 @@ class MultiSizeSelfAttention(nn.Module):
     - "elementwise": a scale and a shift for each element of a patch; each head has all channels. The number of
       weights then depends on `height`, the height of the map, which must be given and met.
 
+    `shortcut` chooses what the residual block adds at its end: "heads", its own input, the concatenated heads; or
+    "input", what the whole attention got, as in M2TR, from which the paper takes its text.
+
     Queries, keys and values are formed at the map's own size; where a patch size does not divide it they are filled up
     with zeros on the right and below, and the result is cut.
     """
 
     def __init__(
-        self, channels: int, projection: str = "grouped", scale: str = "dim", height: int | None = None
+        self,
+        channels: int,
+        projection: str = "grouped",
+        scale: str = "dim",
+        height: int | None = None,
+        shortcut: str = "heads",
     ) -> None:
         super().__init__()
         self.projection = projection
         self.scale = scale
+        self.shortcut_from = shortcut
         self.height = height
         self.head_channels = channels // HEADS if projection == "grouped" else channels
         self.embed: nn.Module
@@ -127,6 +138,8 @@ class MultiSizeSelfAttention(nn.Module):
             # One convolution for the queries of all heads, then all keys, then all values.
             self.embed = nn.Conv2d(channels, 3 * HEADS * self.head_channels, kernel_size=1)
         self.block = ResidualBlock(HEADS * self.head_channels, channels)
+        if shortcut == "input":
+            self.block.shortcut = nn.Identity()  # not used: no weights for it
 
     def heads(self, feature_BCHW: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """(query, key, value) maps of each head."""
@@ -142,4 +155,4 @@ class MultiSizeSelfAttention(nn.Module):
             raise SettingsError(f"attention was built for maps of height {self.height}, found {height}")
         heads = zip(self.heads(feature_BCHW), patch_sizes(height), strict=True)
         attended = [patch_attention(*parts, patch=patch, scale=self.scale) for parts, patch in heads]
-        return self.block(torch.cat(attended, dim=1))
+        return self.block(torch.cat(attended, dim=1), feature_BCHW if self.shortcut_from == "input" else None)

@@ -85,7 +85,11 @@ class SkipConnections(nn.Module):
                 nn.Sequential(
                     *(
                         MultiSizeSelfAttention(
-                            width, settings.attention_projection, settings.attention_scale, height=height
+                            width,
+                            settings.attention_projection,
+                            settings.attention_scale,
+                            height=height,
+                            shortcut=settings.attention_shortcut,
                         )
                         for _ in range(settings.attention_layers)
                     )

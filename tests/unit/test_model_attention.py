@@ -147,6 +147,16 @@ def test_block_equals_its_heads_one_by_one(projection: str, size: tuple[int, int
         torch.testing.assert_close(module(image), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("projection", ["grouped", "full"])
+def test_the_shortcut_from_the_input_skips_the_attention(projection: str) -> None:
+    """With a body that gives zero, what is left is the input (M2TR), whatever the heads average away."""
+    module = MultiSizeSelfAttention(8, projection, shortcut="input").eval()
+    nn.init.zeros_(module.block.body[-1].weight)
+    image = random_maps(2, 8, 8, 8)
+    assert torch.equal(module(image), torch.relu(image))
+    assert not list(module.block.shortcut.parameters())
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(6, 6), (24, 6)])
 def test_residual_block(inputs: int, outputs: int) -> None:
     torch.manual_seed(0)
