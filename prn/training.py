@@ -113,6 +113,8 @@ class Run:
     step: does forward and backward of step `i` and returns detached scalars, `loss` among them.
     state, restore: the tensors that change in training (weights and BatchNorm statistics).
     key: identifies settings and inputs; a resume state with another key is not used.
+    rate: the learning rate of step `i`, in place of the settings' schedule.
+    section: the section of the settings that messages name.
     """
 
     label: str
@@ -126,6 +128,8 @@ class Run:
     images_per_step: int
     resume: Path | None = None
     progress: Callable[[str], None] = say
+    rate: Callable[[int], float] | None = None
+    section: str = "train"
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -141,11 +145,11 @@ def train(run: Run) -> FitReport:
     pending: list[dict[str, Any]] = []
     with _stop_on_sigterm(stop):
         for number in range(first, run.total):
-            rate = learning_rate(number, run.total, run.settings)
+            rate = run.rate(number) if run.rate else learning_rate(number, run.total, run.settings)
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
             run.optimizer.zero_grad(set_to_none=True)
-            with memory_errors(f"{run.label}: a training step", "train.batch"):
+            with memory_errors(f"{run.label}: a training step", f"{run.section}.batch"):
                 values = run.step(number)
                 run.optimizer.step()
             pending.append({"step": number + 1, **values, "learning_rate": rate, "seconds": time.monotonic() - started})
@@ -190,8 +194,8 @@ def _flush(run: Run, pending: list[dict[str, Any]]) -> None:
         row = {name: float(value) for name, value in entry.items()}
         if not math.isfinite(row["loss"]):
             raise PrnError(
-                f"{run.label}: the loss is {row['loss']} at step {int(row['step'])}; lower train.learning_rate, or set"
-                " train.precision to float32"
+                f"{run.label}: the loss is {row['loss']} at step {int(row['step'])}; lower"
+                f" {run.section}.learning_rate, or set train.precision to float32"
             )
         run.rows.append(row)
     last = run.rows[-1]

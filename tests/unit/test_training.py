@@ -1,5 +1,6 @@
 """The training loop: batches, learning rate, exact resume after SIGTERM and SIGKILL, NaN."""
 
+import dataclasses
 import math
 import os
 import signal
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
 from prn.inference import predict
-from prn.training import BatchPlan, Interrupted, learning_rate
+from prn.training import BatchPlan, Interrupted, Run, learning_rate, train
 from tests.unit import training_case
 
 STEPS = 8
@@ -131,6 +132,35 @@ def test_the_loss_of_ten_steps_is_the_recorded_one():
     _, report = training_case.fit(training_case.settings(10), training_case.inputs(None))
     losses = np.array([float(row["loss"]) for row in report.log])
     assert (np.abs(losses / GOLDEN_TRACE - 1) < GOLDEN_BANDS).all(), losses.round(6).tolist()
+
+
+def test_a_method_can_bring_its_own_schedule_and_section():
+    weight = torch.nn.Parameter(torch.ones(1))
+
+    def step(number: int) -> dict[str, torch.Tensor | float]:
+        loss = weight.sum() * (1.0 if number < 3 else math.nan)
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    run = Run(
+        label="mvtec/bottle",
+        key="",
+        total=3,
+        settings=TrainSettings(),
+        optimizer=torch.optim.SGD([weight], lr=1.0),
+        step=step,
+        state=dict,
+        restore=lambda tensors: None,
+        images_per_step=1,
+        progress=lambda line: None,
+        rate=lambda number: 0.25 / 2**number,
+        section="methods.own",
+    )
+    report = train(run)
+    assert [row["learning_rate"] for row in report.log] == [0.25, 0.125, 0.0625]
+    assert weight.item() == pytest.approx(1 - 0.25 - 0.125 - 0.0625)
+    with pytest.raises(PrnError, match=r"the loss is nan at step 4; lower methods\.own\.learning_rate"):
+        train(dataclasses.replace(run, total=4, rows=[]))
 
 
 def test_out_of_memory_names_the_setting_to_lower(monkeypatch):
