@@ -191,20 +191,32 @@ class PredictSettings:
     threads: AtLeastOne = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PatchCoreSettings:
-    """PatchCore (Roth et al., CVPR 2022) at its own size; its backbone is `model.backbone`."""
+class MethodSections(dict[str, Any]):
+    """`methods`: by method its own settings, typed by the dataclass that its entry names (`prn.methods.settings`)."""
 
-    resize: AtLeastOne = 256
-    crop: AtLeastOne = 224
-    coreset: Annotated[float, Range(0, 1, open_low=True)] = 0.1
-    neighbours: AtLeastOne = 9
-    batch_size: AtLeastOne = 8
+    @classmethod
+    def from_plain(cls, data: Any, path: str, partial: bool) -> "MethodSections":
+        """Sections from plain data; with `partial` those that it holds, else all, with their defaults.
 
-    def check(self, path: str) -> None:
-        """The crop is cut out of the resized image."""
-        if self.crop > self.resize:
-            raise SettingsError(f"{path}.crop: found {self.crop}, expected at most {path}.resize, {self.resize}")
+        Raises `SettingsError` for a section that belongs to no method and where `prn.strict.from_plain` does.
+        """
+        from prn.methods import METHODS
+
+        if not isinstance(data, Mapping):
+            raise SettingsError(f"{path}: found {data!r}, expected a section with keys")
+        kinds = {name: entry.options for name, entry in METHODS.items() if entry.options is not None}
+        for name in data:
+            if name not in kinds:
+                raise SettingsError(f"{path}.{name}: no method has such settings; {suggestion(str(name), kinds)}")
+        names = data if partial else kinds
+        return cls(
+            {name: from_plain(kinds[name], data.get(name, {}), f"{path}.{name}", partial) for name in sorted(names)}
+        )
+
+    @classmethod
+    def defaults(cls) -> "MethodSections":
+        """Every method's settings as its own paper has them."""
+        return cls.from_plain({}, "methods", partial=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +251,7 @@ class Settings:
     synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
-    patchcore: PatchCoreSettings = field(default_factory=PatchCoreSettings)
+    methods: MethodSections = field(default_factory=MethodSections.defaults)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     method: str = "prn"
@@ -247,7 +259,7 @@ class Settings:
 
 
 # Sections that a variant may override.
-VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict", "patchcore")
+VARIANT_SECTIONS = ("method", "prototypes", "model", "synthesis", "train", "predict", "methods")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _value(hint: Any, value: Any, path: str, partial: bool) -> Any:
         }
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type, hint), value, path, partial)
-    return _scalar(hint, value, path)
+    return _scalar(hint, value, path, partial)
 
 
 def _key(key: Any, path: str) -> str:
@@ -128,9 +128,11 @@ def _key(key: Any, path: str) -> str:
     return key
 
 
-def _scalar(hint: Any, value: Any, path: str) -> Any:
+def _scalar(hint: Any, value: Any, path: str, partial: bool) -> Any:
     if hint is Any:
         return value
+    if hasattr(hint, "from_plain"):  # a class that says itself how it is read
+        return hint.from_plain(value, path, partial)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):

@@ -33,7 +33,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
         "synthesis",
         "train",
         "predict",
-        "patchcore",
+        "methods",
         "evaluate",
         "report",
         "method",
@@ -77,13 +77,13 @@ def from_view(data: str | Mapping[str, Any]) -> Settings:
 
 
 def _method_keys(settings: Settings) -> tuple[str, ...]:
-    """What the training of a resolved variant reads: its method's sections, without prototypes where it uses none."""
+    """What the training of a resolved variant reads: its method's settings, without `prototypes` where it uses none."""
     from prn.methods import METHODS
 
-    keys = METHODS[settings.method].reads
-    if settings.method == "prn" and not settings.model.prototypes:
-        return tuple(key for key in keys if key != "prototypes")
-    return keys
+    entry = METHODS[settings.method]
+    own = () if entry.options is None else (f"methods.{settings.method}",)
+    keys = (*entry.reads, *own)
+    return tuple(key for key in keys if key != "prototypes" or entry.needs("prototypes", settings))
 
 
 def _copy_leaf(source: Mapping[str, Any], target: dict[str, Any], key: str) -> None:

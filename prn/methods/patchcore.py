@@ -17,6 +17,7 @@ from prn.errors import PrnError, memory_errors
 from prn.methods.geometry import on_common_grid, resized_crop
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.library import anomalib_module, load_backbone
+from prn.methods.settings.patchcore import PatchCoreSettings
 from prn.prototypes import Prototypes
 from prn.training import peak_memory_mb, seed_everything
 
@@ -35,7 +36,8 @@ class Method:
     ) -> None:
         if backbone is None:
             raise PrnError("PatchCore needs backbone weights")
-        self.settings, self.options, self.device = settings, settings.patchcore, device
+        self.settings, self.device = settings, device
+        self.options: PatchCoreSettings = settings.methods["patchcore"]
         name = settings.model.backbone
         library = anomalib_module("models.image.patchcore.torch_model", "patchcore")
         self.model = library.PatchcoreModel(
@@ -51,7 +53,7 @@ class Method:
         seed_everything(inputs.seed, self.settings.train.threads)
         label = f"{inputs.dataset}/{inputs.category} patchcore"
         count = len(inputs.normals)
-        with memory_errors(label, "patchcore.coreset"):
+        with memory_errors(label, "methods.patchcore.coreset"):
             patches = self._patches(inputs.normals)
             inputs.progress(f"{label}: {len(patches)} patches of {count} images, keeping {self.options.coreset:.0%}")
             self.model.memory_bank = self._coreset(patches, inputs.seed)

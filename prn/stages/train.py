@@ -58,12 +58,12 @@ def input_paths(job: Job) -> dict:
     """The files that the variant's training reads, by name."""
     entry, settings = METHODS[job.view["method"]], job.settings
     paths = {"split": job.needed(job.path(layout.SPLIT), "split"), "tensors": job.needed(job.tensors(), "tensors")}
-    if entry.backbone:
+    if entry.needs("backbone", settings):
         backbone = layout.path(layout.BACKBONE, backbone=settings.model.backbone)
         paths["backbone"] = job.needed(backbone, "weights")
-    if entry.prototypes and "prototypes" in job.view:
+    if entry.needs("prototypes", settings):
         paths["prototypes"] = job.needed(job.prototypes(), "prototypes")
-    if entry.textures and settings.synthesis.heterologous:
+    if entry.needs("textures", settings):
         paths["textures"] = job.needed(job.textures(), "tensors --dataset dtd --category textures #")
     return paths
 

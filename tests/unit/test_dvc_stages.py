@@ -33,7 +33,7 @@ def test_a_stage_watches_every_setting_that_its_rules_read(stages, phase):
     watched = set(stages[phase]["params"])
     read = {key for rule in PHASES[phase] for key in VIEWS[rule]}
     if phase == "train":
-        read |= {key for entry in METHODS.values() for key in entry.reads}
+        read |= {"methods"} | {key for entry in METHODS.values() for key in entry.reads}
     read = {"variants" if key == "method" else key for key in read}  # the method is a variant's own
     missing = {key for key in read if key not in watched and key.partition(".")[0] not in watched}
     assert not missing

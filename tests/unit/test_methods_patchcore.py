@@ -20,7 +20,8 @@ SIZE = 64
 def settings(**changes) -> Settings:
     options = {"resize": 64, "crop": 56, "coreset": 0.1, "neighbours": 3, "batch_size": 4, **changes}
     return from_plain(
-        Settings, {"method": "patchcore", "tensors": {"size": SIZE}, "patchcore": options, "train": {"threads": 1}}
+        Settings,
+        {"method": "patchcore", "tensors": {"size": SIZE}, "methods": {"patchcore": options}, "train": {"threads": 1}},
     )
 
 
@@ -149,9 +150,9 @@ def test_the_variants_have_the_papers_size_and_backbones(project: Path):
     params = parse_settings(read_yaml(project / "params.yaml"))
     large, small = (resolve_variant(params, name) for name in ("patchcore", "patchcore-resnet18"))
     assert (large.model.backbone, small.model.backbone) == ("wide_resnet50_2", "resnet18")
-    assert (large.patchcore.resize, large.patchcore.crop) == (256, 224)
+    assert (large.methods["patchcore"].resize, large.methods["patchcore"].crop) == (256, 224)
 
 
 def test_a_crop_larger_than_the_image_is_refused():
-    with pytest.raises(SettingsError, match=r"patchcore\.crop: found 72"):
+    with pytest.raises(SettingsError, match=r"methods\.patchcore\.crop: found 72"):
         settings(crop=72)

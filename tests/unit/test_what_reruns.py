@@ -25,7 +25,7 @@ READ_BY = {
     "synthesis.foreground": set(),  # other categories
     "synthesis.foreground.mvtec.bottle": {"train"},
     "train": {"train"},
-    "patchcore": set(),  # another method
+    "methods": set(),  # other methods
     "predict": {"predict"},
     "evaluate": {"evaluate"},
     "report": {"report"},
@@ -47,7 +47,7 @@ OTHER = {
     "synthesis.spatial": "all",
     "synthesis.homologous_source": "same",
     "synthesis.homologous_shuffle": "strips",
-    "patchcore.crop": 128,
+    "methods.patchcore.crop": 128,
     "train.shots": 5,
     "split.seen_anomalies": 20,
     "train.steps": 10,

@@ -71,6 +71,11 @@ def method_of(variant):
     return resolved(variant).method
 
 
+def needs(variant, what):
+    """Whether a variant's training needs the backbone, the prototypes or the textures."""
+    return METHODS[method_of(variant)].needs(what, resolved(variant))
+
+
 def method_code(stage):
     return lambda wildcards: code_digest(stage, METHODS[method_of(wildcards.variant)].module)
 
@@ -78,10 +83,9 @@ def method_code(stage):
 @lru_cache(maxsize=None)
 def prototype_digest_of(variant, seed):
     """The name of the prototypes that a variant uses, None where it uses none."""
-    train_view = stage_view("train", variant=variant)
-    if not METHODS[train_view["method"]].prototypes or "prototypes" not in train_view:
+    if not needs(variant, "prototypes"):
         return None
-    return layout.prototype_digest(view_of_prototypes(train_view), seed)
+    return layout.prototype_digest(view_of_prototypes(stage_view("train", variant=variant)), seed)
 
 
 # (digest) -> (settings, seed): what a prototypes file is made with; variants that agree share it.
@@ -149,16 +153,15 @@ def prototypes_inputs(wildcards):
 
 
 def train_inputs(wildcards):
-    entry = METHODS[method_of(wildcards.variant)]
     files = [
         layout.SPLIT.format(**wildcards),
         *cached_tensors(wildcards.dataset, wildcards.category),
     ]
-    if entry.backbone:
+    if needs(wildcards.variant, "backbone"):
         files += large(backbone_of(wildcards.variant))
     prototypes = prototypes_of(wildcards)
     if prototypes:
         files += large(prototypes)
-    if entry.textures and resolved(wildcards.variant).synthesis.heterologous:
+    if needs(wildcards.variant, "textures"):
         files += cached_tensors(**layout.TEXTURES)
     return files

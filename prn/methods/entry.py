@@ -1,0 +1,34 @@
+"""What the planner knows of a method: where its class is, which settings it has and reads, which files it needs."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal
+
+Need = Literal["backbone", "prototypes", "textures"]
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method's declaration in `prn.methods.settings`.
+
+    module, name: where its class is; imported only when the method runs.
+    options: the dataclass of its own section `methods.<method>` of the settings, None where it has none.
+    reads: further settings that its training reads (`model.backbone`, `train.threads`).
+    backbone, prototypes, textures: whether its training needs those files; a text names the switch among the settings
+    that decides (`model.prototypes`).
+    masks: whether it needs the masks of the seen anomalies.
+    """
+
+    module: str
+    name: str = "Method"
+    options: type[Any] | None = None
+    reads: tuple[str, ...] = ()
+    backbone: bool | str = False
+    prototypes: bool | str = False
+    textures: bool | str = False
+    masks: bool = False
+
+    def needs(self, what: Need, settings: Any) -> bool:
+        """Whether the training with these (resolved) settings needs the file."""
+        needed = getattr(self, what)
+        return bool(attrgetter(needed)(settings)) if isinstance(needed, str) else needed
