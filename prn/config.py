@@ -166,6 +166,7 @@ class TrainSettings:
     epochs: AtLeastOne = 700
     steps: AtLeastOne | None = None
     batch: BatchSettings = field(default_factory=BatchSettings)
+    micro_batch: AtLeastOne | None = None
     raw_seen_share: Share = 0.0
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Positive = 1e-4

@@ -90,6 +90,19 @@ class BatchPlan:
         return extended, simulated
 
 
+def micro_batches(batch: Batch, limit: int | None) -> list[np.ndarray]:
+    """Positions among a step's images (normal, extended, simulated) of the parts that are computed one after another.
+
+    Each part has at most `limit` images and the step's mix, as nearly as whole images allow; one part without a limit.
+    """
+    sizes = [len(batch.normal), len(batch.extended), len(batch.simulated)]
+    total = sum(sizes)
+    # Each kind spread evenly over the step: any stretch of that order then has the step's mix.
+    rank = np.concatenate([(np.arange(size) + 0.5) / max(size, 1) for size in sizes])
+    parts = np.array_split(np.argsort(rank, kind="stable"), math.ceil(total / (limit or total)))
+    return [np.sort(part) for part in parts]
+
+
 def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
     """The learning rate of a step: linear warm-up, then constant or cosine decay to 0."""
     if step < settings.warmup_steps:

@@ -18,7 +18,7 @@ from prn.prototypes import Prototypes
 from prn.strict import to_plain
 from prn.synthesis import ForegroundRule, Synthesizer
 from prn.synthesis.batch import Kind
-from prn.training import BatchPlan, Run, clear_resume, make_optimizer, seed_everything, train
+from prn.training import BatchPlan, Run, clear_resume, make_optimizer, micro_batches, seed_everything, train
 
 
 class Method:
@@ -97,21 +97,14 @@ class Method:
 
         def step(number: int) -> dict[str, torch.Tensor | float]:
             images, masks = batches.step(number)
-            pixels = normalise(torch.from_numpy(images).to(self.device)).to(memory_format=torch.channels_last)
-            target = torch.from_numpy(masks).to(self.device)[:, None].float()
-            with self._autocast():
-                logits = network(pixels)
-            loss, smooth_l1, focal = prn_loss(
-                logits.float(),
-                target,
-                focal_weight=settings.focal_weight,
-                focal_alpha=settings.focal_alpha,
-                focal_gamma=settings.focal_gamma,
-                smooth_l1_beta=settings.smooth_l1_beta,
-            )
-            loss.backward()
-            scalars = {"loss": loss.detach(), "smooth_l1": smooth_l1.detach(), "focal": focal.detach()}
-            return {"epoch": plan.step(number).epoch, **scalars, "positive_share": float(masks.mean())}
+            batch = plan.step(number)
+            scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
+            for part in micro_batches(batch, settings.micro_batch):
+                # Each loss is a mean over images of one size: the parts' means, by their shares, add up to the whole's.
+                share = len(part) / len(images)
+                for name, value in self._backward(network, images[part], masks[part], share).items():
+                    scalars[name] = scalars[name] + share * value
+            return {"epoch": batch.epoch, **scalars, "positive_share": float(masks.mean())}
 
         parameters = list(network.trainable_parameters())
         return Run(
@@ -127,6 +120,26 @@ class Method:
             resume=inputs.resume,
             progress=inputs.progress,
         )
+
+    def _backward(
+        self, network: PRN, images: np.ndarray, masks: np.ndarray, share: float
+    ) -> dict[str, torch.Tensor | float]:
+        """Add `share` times the loss' gradient to the network's; the loss and its two terms, without the share."""
+        settings = self.settings.train
+        pixels = normalise(torch.from_numpy(images).to(self.device)).to(memory_format=torch.channels_last)
+        target = torch.from_numpy(masks).to(self.device)[:, None].float()
+        with self._autocast():
+            logits = network(pixels)
+        loss, smooth_l1, focal = prn_loss(
+            logits.float(),
+            target,
+            focal_weight=settings.focal_weight,
+            focal_alpha=settings.focal_alpha,
+            focal_gamma=settings.focal_gamma,
+            smooth_l1_beta=settings.smooth_l1_beta,
+        )
+        (share * loss).backward()
+        return {"loss": loss.detach(), "smooth_l1": smooth_l1.detach(), "focal": focal.detach()}
 
     def _autocasts(self) -> bool:
         precision = self.settings.train.precision

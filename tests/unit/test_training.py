@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
 from prn.inference import predict
-from prn.training import BatchPlan, Interrupted, Run, learning_rate, train
+from prn.training import Batch, BatchPlan, Interrupted, Run, learning_rate, micro_batches, train
 from tests.unit import training_case
 
 STEPS = 8
@@ -55,6 +57,56 @@ def test_a_kind_that_is_off_is_replaced_by_the_other(extended, simulated, expect
     plan = BatchPlan(64, BatchSettings(32, 16, 16), seed=1, extended_on=extended, simulated_on=simulated)
     step = plan.step(0)
     assert (len(step.extended), len(step.simulated)) == expected
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 40), st.integers(0, 20), st.integers(0, 20)), limit=st.none() | st.integers(1, 70)
+)
+def test_the_parts_of_a_step_are_a_partition_within_the_limit_and_in_its_mix(sizes, limit):
+    normal, extended, simulated = sizes
+    batch = Batch(0, 0, np.arange(normal), range(extended), range(simulated))
+    parts = micro_batches(batch, limit)
+    total = sum(sizes)
+    assert sorted(np.concatenate(parts)) == list(range(total))
+    assert len(parts) == math.ceil(total / (limit or total))
+    assert max(map(len, parts)) <= (limit or total)
+    kinds = np.repeat([0, 1, 2], sizes)
+    for part in parts:
+        for kind, size in enumerate(sizes):
+            assert abs((kinds[part] == kind).sum() - len(part) * size / total) <= 2
+
+
+def test_parts_of_the_papers_batch_keep_two_to_one_to_one():
+    step = BatchPlan(64, BatchSettings(32, 16, 16), seed=1).step(0)
+    kinds = np.repeat([0, 1, 2], [32, 16, 16])
+    parts = micro_batches(step, 16)
+    assert [np.bincount(kinds[part]).tolist() for part in parts] == [[8, 4, 4]] * 4
+
+
+def test_accumulated_gradients_are_the_whole_batchs_where_batchnorm_keeps_its_statistics():
+    def gradients(limit):
+        method = training_case.method(training_case.settings(1, micro_batch=limit))
+        run = training_case.run(method)
+        method.network.eval()
+        values = run.step(0)
+        return {name: float(values[name]) for name in ("loss", "smooth_l1", "focal")}, {
+            name: parameter.grad for name, parameter in method.network.named_parameters() if parameter.requires_grad
+        }
+
+    whole_values, whole = gradients(None)
+    for limit in (1, 3):
+        values, parts = gradients(limit)
+        assert values == pytest.approx(whole_values, rel=1e-5)
+        for name, gradient in whole.items():
+            scale = float(gradient.abs().max())
+            assert torch.allclose(parts[name], gradient, rtol=0, atol=1e-5 * scale + 1e-9), name
+
+
+def test_with_parts_batchnorm_differs_and_training_still_runs(uninterrupted):
+    _, report = training_case.fit(training_case.settings(3, micro_batch=4), training_case.inputs(None))
+    losses = [float(row["loss"]) for row in report.log]
+    assert np.isfinite(losses).all()
+    assert losses != [float(row["loss"]) for row in uninterrupted[1].log[:3]]
 
 
 def test_learning_rate_by_hand():

@@ -51,6 +51,7 @@ OTHER = {
     "train.shots": 5,
     "split.seen_anomalies": 20,
     "train.steps": 10,
+    "train.micro_batch": 16,
     "train.optimizer": "adamw",
     "train.schedule": "cosine",
     "train.precision": "float32",

@@ -3,6 +3,7 @@
 Usage: python training_case.py FOLDER STEPS CHECKPOINT_MINUTES
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from prn.backbone import Backbone, random_weights
 from prn.config import Settings
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.prn import Method
-from prn.prototypes import cluster_prototypes
+from prn.prototypes import Prototypes, cluster_prototypes
 from prn.strict import from_plain
+from prn.training import Run, seed_everything
 
 SIZE, NORMALS = 32, 7
 
@@ -52,14 +54,32 @@ def inputs(resume: Path | None) -> FitInputs:
     )
 
 
+@functools.cache
+def frozen() -> tuple[dict[str, torch.Tensor], Prototypes]:
+    """Random features and the prototypes of the normals."""
+    weights = random_weights("resnet18", seed=0)
+    return weights, cluster_prototypes(Backbone("resnet18", weights), inputs(None).normals, ratio=0.3, seed=3)
+
+
+def method(chosen: Settings) -> Method:
+    """PRN before its training."""
+    torch.set_num_threads(1)
+    return Method(chosen, *frozen(), torch.device("cpu"))
+
+
+def run(untrained: Method) -> Run:
+    """The run that `fit` would train, its network built from the same seed."""
+    data = inputs(None)
+    seed_everything(data.seed, 1)
+    untrained.network = untrained._build()
+    return untrained._run(data, untrained.network)
+
+
 def fit(chosen: Settings, data: FitInputs) -> tuple[dict[str, torch.Tensor], FitReport]:
     """Train; the trained tensors and the report."""
-    torch.set_num_threads(1)
-    weights = random_weights("resnet18", seed=0)
-    prototypes = cluster_prototypes(Backbone("resnet18", weights), data.normals, ratio=0.3, seed=3)
-    method = Method(chosen, weights, prototypes, torch.device("cpu"))
-    report = method.fit(data)
-    return method.tensors(), report
+    trained = method(chosen)
+    report = trained.fit(data)
+    return trained.tensors(), report
 
 
 if __name__ == "__main__":
