@@ -204,8 +204,11 @@ def measured_apart(peer: str, count: int, kind: str) -> dict:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def run_all(counts: list[int], rounds: int) -> dict[tuple[int, str, str], dict]:
-    """All measurements, the peers taking turns; calls that take long are measured in the first round alone."""
+def run_all(counts: list[int], rounds: int, log: Path | None) -> dict[tuple[int, str, str], dict]:
+    """All measurements, the peers taking turns; calls that take long are measured in the first round alone.
+
+    `log` receives each measurement as a line of JSON, so that a run that was stopped says what it had found.
+    """
     results: dict[tuple[int, str, str], dict] = {}
     for count in counts:
         for kind in KINDS:
@@ -215,6 +218,9 @@ def run_all(counts: list[int], rounds: int) -> dict[tuple[int, str, str], dict]:
                     if known and sum(known["seconds"]) > 8 * (turn + 1):
                         continue
                     found = measured_apart(peer, count, kind)
+                    if log:
+                        with log.open("a", encoding="utf-8") as file:
+                            print(json.dumps({"maps": count, "kind": kind, "peer": peer, **found}), file=file)
                     if known:
                         found["seconds"] += known["seconds"]
                     results[count, kind, peer] = found
@@ -343,13 +349,14 @@ def main() -> None:
     parser.add_argument("--maps", type=int, nargs="+", default=[100, 1000], help="numbers of score maps")
     parser.add_argument("--rounds", type=int, default=3, help="how often the peers take turns")
     parser.add_argument("--page", type=Path, help="Markdown page that receives the table; standard output without")
+    parser.add_argument("--log", type=Path, help="file that receives every single measurement as a line of JSON")
     parser.add_argument("--measure", nargs=3, metavar=("PEER", "MAPS", "KIND"), help="one measurement, as JSON")
     arguments = parser.parse_args()
     if arguments.measure:
         peer, count, kind = arguments.measure
         print(json.dumps(measure(peer, int(count), kind)))
         return
-    results = run_all(arguments.maps, arguments.rounds)
+    results = run_all(arguments.maps, arguments.rounds, arguments.log)
     lines = [*bars(results, arguments.maps), "", *table(results, arguments.maps)]
     for count in arguments.maps:
         lines.append(f"Bootstrap intervals, {count} maps, 1000 replicates: {interval_seconds(count):.2g} CPU seconds.")
