@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from prn.metrics.counting import ThresholdCounter
 from prn.metrics.inputs import score_maps_and_masks, scores_and_labels
 from prn.metrics.localization import Chunks, PixelRanking, check_fpr_limit, rank_pixels_in_chunks, score_maps_of
-from prn.metrics.ranking import Steps, count_above, distinct_descending
+from prn.metrics.ranking import Steps, distinct_descending
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
@@ -182,14 +183,15 @@ def _pixels_from(ranking: PixelRanking, knots: np.ndarray, chunks: Chunks) -> np
     """Of each image the pixels above and at least at each knot, N x 2K."""
     ascending = np.ascontiguousarray(ranking.thresholds[knots][::-1])
     counts = np.empty((len(ranking.image_pixels), 2 * len(knots)))
+    counter = ThresholdCounter(ascending, int(ranking.image_pixels.max()))
     images = 0
     for images, one in enumerate(score_maps_of(chunks), start=1):
         if images > len(counts) or one.size != ranking.image_pixels[images - 1]:
             raise ValueError(f"the ranking is not of these images: image {images - 1} differs in size")
-        values = np.append(one.ravel().astype(ascending.dtype, copy=False), ascending.dtype.type(np.inf))
-        values.sort()
-        above, at_least = count_above(values, ascending)
-        counts[images - 1, ::2], counts[images - 1, 1::2] = above[::-1], at_least[::-1]
+        counter.add(one)
+        below, ties = counter.take_counts()
+        at_least = one.size - below[::-1]
+        counts[images - 1, ::2], counts[images - 1, 1::2] = at_least - ties[::-1], at_least
     if images != len(counts):
         raise ValueError(f"the ranking is not of these images: it has {len(counts)}, found {images}")
     return counts

@@ -1,4 +1,4 @@
-"""Pixel metrics, exact: pixel AUROC, AP and PRO of many score maps from one sort of bare values."""
+"""Pixel metrics, exact: pixel AUROC, AP and PRO of many score maps without ranking their pixels."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -6,17 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from prn.metrics.counting import ThresholdCounter
 from prn.metrics.inputs import score_maps_and_masks
-from prn.metrics.ranking import Steps, add_counts, distinct_descending
+from prn.metrics.ranking import Steps, distinct_descending
 from prn.metrics.regions import DefectPixels, gather_defect_pixels
 
 Chunks = Callable[[], Iterable[tuple[Any, Any]]]
-
-# Pixels sorted at a time: each block is searched once for every distinct positive score, so blocks grow with the number
-# of those scores until the sorting outweighs the searches, but never beyond the largest size.
-SORTED_PIXELS = 1 << 23
-SORTED_PIXELS_PER_THRESHOLD = 16
-MOST_SORTED_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +74,9 @@ def localization_metrics(score_maps: Any, masks: Any, fpr_limit: float = 0.3) ->
     not hold both classes.
     Raises ValueError for NaN, infinity, masks that are not binary and shapes that do not match.
 
-    Memory beyond the arguments: 100 bytes a defect pixel, and 4 bytes (8 for float64 scores) for each pixel sorted
-    at a time, which are at most 8 million or 16 for each distinct score on a defect, and never more than 67 million.
+    Memory beyond the arguments: 160 bytes a defect pixel, at most 40 MB of tables, and 4 bytes (8 for float64 scores)
+    for each pixel that is set aside at a time, which are at most 8 million or 16 for each distinct score on a defect,
+    and never more than 67 million.
     """
     check_fpr_limit(fpr_limit)
     return rank_pixels(score_maps, masks).metrics(fpr_limit)
@@ -96,8 +92,8 @@ def rank_pixels_in_chunks(chunks: Chunks) -> PixelRanking:
     """Rank the pixels of images that need not fit in memory; the same result as `rank_pixels` over all of them.
 
     chunks: a function without arguments that starts a new pass over the same pairs (score maps, masks), each as
-    in `localization_metrics` and of any size, one image included. It is called twice (a third time to name a map
-    that is not finite). Memory beyond one chunk: as in `localization_metrics`, whatever the number of images.
+    in `localization_metrics` and of any size, one image included. It is called twice. Memory beyond one chunk: as in
+    `localization_metrics`, whatever the number of images.
     """
     pixels = gather_defect_pixels(start_pass(chunks))
     thresholds, order, starts = distinct_descending(pixels.scores)
@@ -135,43 +131,15 @@ def start_pass(chunks: Chunks) -> Iterable[tuple[Any, Any]]:
 
 def _count_pixels(chunks: Chunks, pixels: DefectPixels, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each threshold (high to low) the number of pixels of all images above it, and at least as high."""
-    ascending = np.ascontiguousarray(thresholds[::-1])
-    below, ties = np.zeros(len(ascending), np.int64), np.zeros(len(ascending), np.int64)
     total = int(pixels.image_pixels.sum())
-    size = min(total, MOST_SORTED_PIXELS, max(SORTED_PIXELS, SORTED_PIXELS_PER_THRESHOLD * len(ascending)))
-    seen = 0
-    for block in _sorted_blocks(score_maps_of(chunks), pixels.scores.dtype, size):
-        # NaN sorts to the end and infinity to either end: two looks check all pixels.
-        if not (np.isfinite(block[0]) and np.isfinite(block[-2])):
-            index = next(index for index, one in enumerate(score_maps_of(chunks)) if not np.isfinite(one).all())
+    counter = ThresholdCounter(np.ascontiguousarray(thresholds[::-1]), total)
+    for index, one in enumerate(score_maps_of(chunks)):
+        if not counter.add(one):
             raise ValueError(f"score maps must be finite, found NaN or infinity in score_maps[{index}]")
-        seen += len(block) - 1
-        add_counts(block, ascending, below, ties)
-    if seen != total:
-        raise ValueError(f"the chunks must be the same in every pass, found {total} pixels at first and then {seen}")
+    if counter.seen != total:
+        raise ValueError(
+            f"the chunks must be the same in every pass, found {total} pixels at first and then {counter.seen}"
+        )
+    below, ties = counter.take_counts()
     at_least = total - below[::-1]
     return at_least - ties[::-1], at_least
-
-
-def _sorted_blocks(maps: Iterable[np.ndarray], dtype: np.dtype, size: int) -> Iterator[np.ndarray]:
-    """All scores in blocks of at most `size`, each sorted and closed by infinity; one memory for all blocks."""
-    block = np.empty(size + 1, dtype)
-    filled = 0
-    for one in maps:
-        flat = one.ravel()
-        taken = 0
-        while taken < len(flat):
-            part = min(size - filled, len(flat) - taken)
-            block[filled : filled + part] = flat[taken : taken + part]
-            filled, taken = filled + part, taken + part
-            if filled == size:
-                yield _closed(block, filled)
-                filled = 0
-    if filled:
-        yield _closed(block, filled)
-
-
-def _closed(block: np.ndarray, filled: int) -> np.ndarray:
-    block[:filled].sort()
-    block[filled] = np.inf
-    return block[: filled + 1]

@@ -1,8 +1,8 @@
 """How many negatives score above each positive: the counts from which AUROC, AP and PRO follow exactly.
 
-Sorting is the cost of these metrics. Only few pixels are positive, so the negatives are never ranked one by one: the
-bare values are sorted, and a binary search for each distinct positive score counts those above it and those tied with
-it.
+Only few pixels are positive, so the negatives are never ranked one by one: what is needed is how many of them are above
+each distinct positive score and how many tie with it. Here a sort of bare values and a binary search for each score
+give these counts; `prn.metrics.counting` gives them for many values with little sorting.
 """
 
 from dataclasses import dataclass

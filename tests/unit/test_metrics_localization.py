@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from prn.metrics import (
+    counting,
     legacy_pro_in_chunks,
-    localization,
     localization_intervals_in_chunks,
     localization_metrics,
     rank_pixels,
@@ -108,8 +108,10 @@ def test_chunks_give_the_same(images, sorted_pixels, chunk, search_group):
 
     expected = localization_metrics(maps, masks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(localization, "SORTED_PIXELS", sorted_pixels)
-        patch.setattr(localization, "SORTED_PIXELS_PER_THRESHOLD", 0)
+        for name, value in {"FEWEST_BINS": 2, "MOST_BINS": 4, "PIECE": min(sorted_pixels, 16)}.items():
+            patch.setattr(counting, name, value)
+        patch.setattr(counting, "SORTED_VALUES", sorted_pixels)
+        patch.setattr(counting, "SORTED_VALUES_PER_THRESHOLD", 0)
         patch.setattr(ranking, "SEARCH_GROUP", search_group)
         found = rank_pixels_in_chunks(chunks).metrics()
     assert_same(found, expected)
@@ -250,36 +252,40 @@ def test_chunks_must_be_a_function_and_stay_the_same():
         rank_pixels_in_chunks(lambda: once)
 
 
+def peak_bytes(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_of_chunks_does_not_grow_with_the_images(monkeypatch):
-    monkeypatch.setattr(localization, "SORTED_PIXELS", 1 << 15)
-    size, count = 128, 60
+    monkeypatch.setattr(counting, "SORTED_VALUES", 1 << 15)
+    size = 128
     mask = np.zeros((1, size, size), bool)
     mask[0, :4, :4] = True
 
-    def chunks():
-        for image in range(count):
-            yield np.random.default_rng(image).random((1, size, size), np.float32), mask
+    def ranking_of(count):
+        def chunks():
+            for image in range(count):
+                yield np.random.default_rng(image).random((1, size, size), np.float32), mask
 
-    tracemalloc.start()
-    try:
-        rank_pixels_in_chunks(chunks)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    maps_together = 4 * size * size * count
-    assert peak < 4 * (1 << 15) + 100 * 16 * count + 400_000 < maps_together / 4
+        return lambda: rank_pixels_in_chunks(chunks)
+
+    few, many = peak_bytes(ranking_of(20)), peak_bytes(ranking_of(80))
+    added = 60 * size * size
+    per_defect_pixel, bins, room = 160, 8 * 16, 4 * 16  # bytes, as documented
+    assert many - few < (per_defect_pixel + bins + room) * 16 * 60 + 200_000 < 4 * added / 4
 
 
 def test_memory_beyond_the_arguments_is_as_documented():
     maps, masks = realistic_images(24, 256)
     localization_metrics(maps[:2], masks[:2])
-    tracemalloc.start()
-    try:
-        localization_metrics(maps, masks)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 4 * maps.size + 100 * masks.sum() + 400_000
+    peak = peak_bytes(lambda: localization_metrics(maps, masks))
+    bins = 16 * masks.sum()
+    assert peak < 4 * maps.size + 160 * masks.sum() + 8 * bins + 6_000_000
 
 
 def test_one_ranking_serves_several_limits():
