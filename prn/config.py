@@ -178,8 +178,11 @@ class TrainSettings:
     focal_gamma: NotNegative = 4.0
     smooth_l1_beta: Positive = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool = True
+    acceleration: Literal["none", "compile", "cuda_graphs"] = "none"
     threads: AtLeastOne = 2
     checkpoint_minutes: Positive = 5.0
+    checkpoint_precision: Literal["float32", "float16"] = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,9 @@ class PredictSettings:
 
     top_pixels: AtLeastOne = 100
     batch_size: AtLeastOne = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    channels_last: bool = True
+    acceleration: Literal["none", "compile", "cuda_graphs"] = "none"
     timing_repeats: AtLeastOne = 20
     threads: AtLeastOne = 1
 

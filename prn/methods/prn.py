@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from prn.acceleration import Forward, memory_format
 from prn.backbone import Backbone, normalise
 from prn.config import Settings
 from prn.errors import PrnError
 from prn.layout import settings_digest
 from prn.methods.interface import FitInputs, FitReport, top_mean
+from prn.model.folding import fold_batch_norms
 from prn.model.losses import prn_loss
 from prn.model.network import PRN
 from prn.prototypes import Prototypes
@@ -34,45 +36,71 @@ class Method:
         self.settings, self.device = settings, device
         self.backbone_state, self.prototypes = backbone, prototypes
         self.network: PRN | None = None
+        self.forward: Forward
+        self.folded = False
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Train for the settings' epochs or steps; the last step's weights are the result (no test image is seen)."""
         settings = self.settings.train
         seed_everything(inputs.seed, settings.threads)
-        self.network = self._build()
+        self.network = self._build(settings.channels_last)
         run = self._run(inputs, self.network)
         report = train(run)
         clear_resume(inputs.resume)
         report.epochs = report.steps / self._plan(inputs).steps_per_epoch
-        report.precision = "bfloat16" if self._autocasts() else "float32"
+        report.precision = "bfloat16" if self._autocasts(settings.precision) else "float32"
         self.network.eval()
+        self.forward = Forward(self.network, "none", self.device)
         return report
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Trainable weights and BatchNorm statistics; the frozen encoder and the prototypes stay in their own files."""
-        return {name: value.detach().cpu().contiguous() for name, value in self._fitted().prediction_state().items()}
+        """Trainable weights and BatchNorm statistics; the frozen encoder and the prototypes stay in their own files.
+
+        In half precision by `train.checkpoint_precision`, the statistics always in float32. Raises `PrnError` where a
+        weight is too large for it, and for a method that was loaded (its network is folded).
+        """
+        if self.folded:
+            raise PrnError("a PRN that was loaded only predicts; its checkpoint is the file it was loaded from")
+        state = {name: value.detach().cpu().contiguous() for name, value in self._fitted().prediction_state().items()}
+        if self.settings.train.checkpoint_precision == "float32":
+            return state
+        return {name: value if "running_" in name else _halved(name, value) for name, value in state.items()}
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Rebuild the network with trained weights, ready to predict."""
-        self.network = self._build()
-        self.network.load_prediction_state(tensors)
-        self.network.eval()
+        """Rebuild the network with trained weights, ready to predict: BatchNorm folded, and compiled where asked."""
+        options = self.settings.predict
+        network = self._build(options.channels_last)
+        network.load_prediction_state(tensors)
+        fold_batch_norms(network)
+        network.to(memory_format=memory_format(options.channels_last))
+        self.network, self.folded = network, True
+        self.forward = Forward(network, options.acceleration, self.device)
 
     @torch.inference_mode()
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probability of an anomaly for each pixel, and the mean of the highest (paper 3.5)."""
-        network = self._fitted()
-        pixels = normalise(torch.from_numpy(images).to(self.device)).to(memory_format=torch.channels_last)
-        with self._autocast():
-            logits = network(pixels)
+        self._fitted()
+        options = self.settings.predict
+        pixels = self._pixels(images, options.channels_last)
+
+        def logits_of(part: torch.Tensor) -> torch.Tensor:
+            with self._autocast(options.precision):
+                return self.forward(part)
+
+        self.forward.prove_once(lambda: logits_of(pixels))
+        logits = logits_of(pixels)
         maps = torch.sigmoid(logits.float())[:, 0].cpu().numpy()
         return maps, top_mean(maps, self.settings.predict.top_pixels)
 
-    def _build(self) -> PRN:
+    def _build(self, channels_last: bool) -> PRN:
         model = self.settings.model
         backbone = Backbone(model.backbone, self.backbone_state, train_layer4=model.layer4 == "trainable")
         network = PRN(backbone, self.prototypes if model.prototypes else None, model)
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(self.device, memory_format=memory_format(channels_last))  # type: ignore[call-overload]
+
+    def _pixels(self, images: np.ndarray, channels_last: bool) -> torch.Tensor:
+        pixels = normalise(torch.from_numpy(images).to(self.device))
+        return pixels.contiguous(memory_format=memory_format(channels_last))
 
     def _fitted(self) -> PRN:
         if self.network is None:
@@ -94,15 +122,20 @@ class Method:
         plan = self._plan(inputs)
         batches = TrainingBatches(self.settings, inputs, plan)
         network.train()
+        self.forward = Forward(
+            network, settings.acceleration, self.device, settings.micro_batch is None, inputs.progress
+        )
 
         def step(number: int) -> dict[str, torch.Tensor | float]:
             images, masks = batches.step(number)
             batch = plan.step(number)
+            parts = micro_batches(batch, settings.micro_batch)
+            self.forward.prove_once(lambda: self._backward(images[parts[0]], masks[parts[0]], 1.0))
             scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
-            for part in micro_batches(batch, settings.micro_batch):
+            for part in parts:
                 # Each loss is a mean over images of one size: the parts' means, by their shares, add up to the whole's.
                 share = len(part) / len(images)
-                for name, value in self._backward(network, images[part], masks[part], share).items():
+                for name, value in self._backward(images[part], masks[part], share).items():
                     scalars[name] = scalars[name] + share * value
             return {"epoch": batch.epoch, **scalars, "positive_share": float(masks.mean())}
 
@@ -121,15 +154,13 @@ class Method:
             progress=inputs.progress,
         )
 
-    def _backward(
-        self, network: PRN, images: np.ndarray, masks: np.ndarray, share: float
-    ) -> dict[str, torch.Tensor | float]:
+    def _backward(self, images: np.ndarray, masks: np.ndarray, share: float) -> dict[str, torch.Tensor | float]:
         """Add `share` times the loss' gradient to the network's; the loss and its two terms, without the share."""
         settings = self.settings.train
-        pixels = normalise(torch.from_numpy(images).to(self.device)).to(memory_format=torch.channels_last)
+        pixels = self._pixels(images, settings.channels_last)
         target = torch.from_numpy(masks).to(self.device)[:, None].float()
-        with self._autocast():
-            logits = network(pixels)
+        with self._autocast(settings.precision):
+            logits = self.forward(pixels)
         loss, smooth_l1, focal = prn_loss(
             logits.float(),
             target,
@@ -141,12 +172,11 @@ class Method:
         (share * loss).backward()
         return {"loss": loss.detach(), "smooth_l1": smooth_l1.detach(), "focal": focal.detach()}
 
-    def _autocasts(self) -> bool:
-        precision = self.settings.train.precision
+    def _autocasts(self, precision: str) -> bool:
         return precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
 
-    def _autocast(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16) if self._autocasts() else nullcontext()
+    def _autocast(self, precision: str) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16) if self._autocasts(precision) else nullcontext()
 
 
 class TrainingBatches:
@@ -195,6 +225,16 @@ def foreground_rule(settings: Settings, dataset: str, category: str) -> Any:
     rule = settings.synthesis.foreground.get(dataset, {}).get(category)
     path = f"synthesis.foreground.{dataset}.{category}"
     return ForegroundRule.from_dict(rule, path) if rule is not None else None
+
+
+def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
+    """The values in half precision, integers as they are. Raises `PrnError` where one is beyond its range."""
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    if not torch.isfinite(half).all():
+        raise PrnError(f"{name}: a weight is beyond half precision; set train.checkpoint_precision: float32")
+    return half
 
 
 def _run_key(settings: Settings, inputs: FitInputs) -> str:

@@ -3,16 +3,15 @@
 Predictions and tensors are caches and may be absent; then the figure is left out and the page says why.
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from prn.datasets.images import CategoryTensors
-from prn.errors import PrnError
+from prn.errors import DataCorrupt, PrnError
+from prn.predictions import load_predictions
 from prn.reporting.results import Run
 
 
@@ -43,19 +42,17 @@ def read_evidence(root: Path, run: Run, good: frozenset[str]) -> Evidence:
 
     `good` names the test images without a defect. Raises `NoEvidence` where a cache is absent or does not fit.
     """
-    file = run.file(root, "predictions", ".safetensors")
+    file = run.file(root, "predictions", ".npz")
     if not file.is_file():
         raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} are not kept here")
     try:
-        with safe_open(file, framework="np") as stored:
-            paths = list(json.loads(stored.metadata()["prn"])["paths"])
-            maps = stored.get_tensor("score_maps")
-            scores = stored.get_tensor("image_scores").astype(np.float64)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        found = load_predictions(file)
+    except DataCorrupt as error:
         raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} cannot be read ({error})") from error
-    images, masks, has_mask = _pictures(root, run.dataset, run.category, maps.shape[-1], tuple(paths))
-    defective = np.array([path not in good for path in paths], dtype=bool)
-    return Evidence(run, paths, images, masks, has_mask, defective, maps, scores)
+    size = found.score_maps.shape[-1]
+    images, masks, has_mask = _pictures(root, run.dataset, run.category, size, tuple(found.paths))
+    defective = np.array([path not in good for path in found.paths], dtype=bool)
+    return Evidence(run, found.paths, images, masks, has_mask, defective, found.score_maps, found.image_scores)
 
 
 def forget_pictures() -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
 from prn import layout
 from prn.datasets.images import CategoryTensors, read_mask
 from prn.datasets.index import IndexRow, read_index
 from prn.evaluation import PIXEL_METRICS, Chunks, Scored, evaluate
 from prn.metrics import resize_score_map
+from prn.predictions import load_predictions
 from prn.provenance import artefact_hash, verify_artefact, write_json
 from prn.splits import Split, load_split
-from prn.stages.index import tree_root
 from prn.stages.job import Job
+from prn.stages.tree import tree_base
 
 
 def run(job: Job) -> None:
@@ -29,18 +29,17 @@ def run(job: Job) -> None:
     verify_artefact(predictions)
     started = time.monotonic()
     split, tensors, rows = load_split(split_path), CategoryTensors.load(tensors_path), read_index(index_path)
-    with safe_open(predictions, "np") as file:
-        maps, scores = file.get_tensor("score_maps"), file.get_tensor("image_scores")
+    found = load_predictions(predictions)
     by_path = {row.path: row for row in rows}
     test_rows = [by_path[path] for path in split.test]
     test = tensors.index_of(split.test)
     labels = np.array([row.label for row in test_rows])
     scored = Scored(
-        scores=scores,
+        scores=found.image_scores,
         labels=labels,
         types=[row.type for row in test_rows],
         unmasked=int(((labels == 1) & ~tensors.has_mask[test]).sum()),
-        chunks=_chunks(job, maps, tensors.masks[test], test_rows),
+        chunks=_chunks(job, found.score_maps, tensors.masks[test], test_rows),
     )
     values = evaluate(scored, job.settings.evaluate)
     path = job.path(layout.METRICS)
@@ -53,8 +52,7 @@ def _chunks(job: Job, maps: np.ndarray, masks: np.ndarray, rows: Sequence[IndexR
     """A pass over score maps and masks at the working size, or one image at a time at the original size."""
     if job.settings.evaluate.resolution == "working":
         return lambda: [(maps, masks)]
-    root = tree_root(job)
-    return partial(_at_original_size, maps, rows, root.parent if root.is_file() else root)
+    return partial(_at_original_size, maps, rows, tree_base(job))
 
 
 def _at_original_size(maps: np.ndarray, rows: Sequence[IndexRow], base: Path) -> Iterator[tuple[Any, Any]]:

@@ -1,12 +1,11 @@
 """Stage `index`: one row an image of a category, from the published tree; every image is decoded once."""
 
 import json
-from pathlib import Path
 
 from prn import layout
 from prn.datasets.index import build_index, write_index
-from prn.errors import DataMissing
 from prn.stages.job import Job
+from prn.stages.tree import tree_root
 
 
 def run(job: Job) -> None:
@@ -19,17 +18,3 @@ def run(job: Job) -> None:
     job.finish(path, [receipt])
     defective = sum(row.label for row in rows)
     print(f"{path}: {len(rows)} images, {defective} of them defective")
-
-
-def tree_root(job: Job) -> Path:
-    """Where the data set's tree lies (for a custom set a folder or a CSV), from the receipt.
-
-    Raises `DataMissing` when there is no receipt or the tree is gone.
-    """
-    receipt = job.needed(job.path(layout.RECEIPT), "download")
-    root = Path(json.loads(receipt.read_text(encoding="utf-8"))["root"])
-    if not root.exists():
-        raise DataMissing(
-            f"{root}: the tree of {job.dataset} is gone, though {receipt} names it; delete {receipt} and run again"
-        )
-    return root

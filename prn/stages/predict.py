@@ -3,20 +3,20 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from prn import layout
-from prn.artifacts import atomic_write
 from prn.datasets.images import CategoryTensors
+from prn.errors import DataMissing
 from prn.inference import measure, predict
 from prn.methods.interface import method_class
+from prn.predictions import save_predictions
 from prn.provenance import verify_artefact, write_json
 from prn.splits import load_split
 from prn.stages.job import Job
 from prn.stages.train import frozen_parts
+from prn.stages.tree import tree_base
 from prn.views import from_view
 
 
@@ -28,15 +28,25 @@ def run(job: Job) -> None:
     method, inputs = load_method(job, checkpoint)
     split, tensors = load_split(split_path), CategoryTensors.load(tensors_path)
     images = tensors.images[tensors.index_of(split.test)]
-    maps, scores = predict(method, images, settings.predict.batch_size)
-    timing = measure(method, images, settings.predict.batch_size, settings.predict.timing_repeats)
+    maps, scores = predict(method, images, settings.predict.batch_size, f"{job.label} seed {job.seed}")
     path = job.path(layout.PREDICTIONS)
-    data = {"score_maps": torch.from_numpy(maps.astype(np.float16)), "image_scores": torch.from_numpy(scores)}
-    with atomic_write(path) as temporary:
-        save_file(data, temporary, metadata={"prn": json.dumps({"paths": split.test})})
+    save_predictions(path, maps, scores, split.test)
+    timing = measure(
+        method, images, settings.predict.batch_size, settings.predict.timing_repeats, _files(job, split.test)
+    )
     write_json(job.path(layout.TIMING), timing)
     job.finish(path, [checkpoint, split_path, tensors_path, *inputs])
     print(f"{path}: {len(images)} score maps, {timing['batch1_median_s'] * 1e3:.0f} ms an image")
+
+
+def _files(job: Job, paths: list[str]) -> list[Path]:
+    """The images' own files, for the time with reading; none where the published tree is no longer here."""
+    try:
+        base = tree_base(job)
+    except DataMissing:
+        return []
+    files = [base / path for path in paths]
+    return files if all(file.is_file() for file in files) else []
 
 
 def load_method(job: Job, checkpoint: Path) -> tuple:

@@ -12,6 +12,7 @@ from prn.artifacts import atomic_write
 from prn.datasets.images import IMAGE_SUFFIXES, read_image, resize_image
 from prn.errors import DataMissing, SettingsError
 from prn.inference import predict
+from prn.predictions import save_predictions
 from prn.reporting.mosaic import overlay
 from prn.stages.job import Job
 from prn.stages.predict import load_method
@@ -22,9 +23,10 @@ SCORES, MAPS = "scores.csv", "score_maps.npz"
 def run(job: Job, images: Path, out: Path, overlays: bool = False) -> None:
     """Write `scores.csv` (highest first), `score_maps.npz` and, when asked, an overlay for each image into `out`.
 
-    The archive holds `score_maps` (float16, N x S x S, the working size S) and `paths` (N, in the same order as the
-    maps, relative to `images`). Raises `DataMissing` for an empty folder or a missing checkpoint, `DataCorrupt` for a
-    file that cannot be decoded, `SettingsError` where `out` lies in `images`.
+    The archive holds `score_maps` (float16, N x S x S, the working size S), `image_scores` (N) and `paths` (N, in the
+    same order, relative to `images`).
+    Raises `DataMissing` for an empty folder or a missing checkpoint, `DataCorrupt` for a file that cannot be decoded,
+    `SettingsError` where `out` lies in `images`.
     """
     names = image_names(images)
     if out.resolve().is_relative_to(images.resolve()):
@@ -34,11 +36,10 @@ def run(job: Job, images: Path, out: Path, overlays: bool = False) -> None:
     parts = []
     for start in range(0, len(names), batch_size):
         batch = np.stack([resize_image(read_image(images / name), size) for name in names[start : start + batch_size]])
-        parts.append(predict(method, batch, batch_size))
+        parts.append(predict(method, batch, batch_size, f"{job.label} seed {job.seed}"))
     maps, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out / MAPS) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, score_maps=maps.astype(np.float16), paths=np.array(names))
+    save_predictions(out / MAPS, maps, scores, names)
     if overlays:
         _draw(images, names, maps, out / "overlays", size)
     # Last, so that a table that is there belongs to whole results.

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.numpy import save_file
 
 from prn.config import BenchmarkSettings, DatasetRun, ReportSettings, Settings
 from prn.datasets.images import CategoryTensors
 from prn.datasets.index import IndexRow, write_index
 from prn.metrics import image_auroc, localization_metrics
+from prn.predictions import save_predictions
 from prn.splits import make_split, save_split
 
 SIZE = 32
@@ -118,9 +118,8 @@ def _run(root: Path, tensors: CategoryTensors, labels: dict[str, int], split, va
     scores = np.sort(maps.reshape(len(maps), -1).astype(np.float64), axis=1)[:, -20:].mean(axis=1)
     truth = np.array([labels[path] for path in split.test])
     if predictions:
-        file = root / f"data/predictions/{folder}/seed{split.seed}.safetensors"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"score_maps": maps, "image_scores": scores}, file, {"prn": json.dumps({"paths": split.test})})
+        file = root / f"data/predictions/{folder}/seed{split.seed}.npz"
+        save_predictions(file, maps, scores, split.test)
     values = {"image_auroc": image_auroc(scores, truth), **localization_metrics(maps, masks)}
     _write_json(
         root / f"data/metrics/{folder}/seed{split.seed}.json",

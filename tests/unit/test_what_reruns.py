@@ -55,6 +55,10 @@ OTHER = {
     "train.optimizer": "adamw",
     "train.schedule": "cosine",
     "train.precision": "float32",
+    "train.acceleration": "compile",
+    "train.checkpoint_precision": "float16",
+    "predict.precision": "float32",
+    "predict.acceleration": "compile",
     "evaluate.resolution": "original",
     "variants.prn": {"model": {"layer4": "frozen"}},
 }

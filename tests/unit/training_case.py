@@ -22,7 +22,7 @@ from prn.training import Run, seed_everything
 SIZE, NORMALS = 32, 7
 
 
-def settings(steps: int, checkpoint_minutes: float = 60.0, **train) -> Settings:
+def settings(steps: int, checkpoint_minutes: float = 60.0, predict: dict | None = None, **train) -> Settings:
     """PRN at 32x32, three normals a step, so that an epoch has three steps of which the last is partial."""
     batch = {"normal": 3, "extended": 2, "simulated": 2}
     base = {
@@ -32,7 +32,7 @@ def settings(steps: int, checkpoint_minutes: float = 60.0, **train) -> Settings:
         "threads": 1,
         "checkpoint_minutes": checkpoint_minutes,
     }
-    return from_plain(Settings, {"tensors": {"size": SIZE}, "train": {**base, **train}})
+    return from_plain(Settings, {"tensors": {"size": SIZE}, "train": {**base, **train}, "predict": predict or {}})
 
 
 def inputs(resume: Path | None) -> FitInputs:
@@ -71,7 +71,7 @@ def run(untrained: Method) -> Run:
     """The run that `fit` would train, its network built from the same seed."""
     data = inputs(None)
     seed_everything(data.seed, 1)
-    untrained.network = untrained._build()
+    untrained.network = untrained._build(True)
     return untrained._run(data, untrained.network)
 
 
