@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from prn.artifacts import atomic_write
-from prn.datasets.index import IndexRow
+from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, DataMissing, SettingsError
 
 ALGORITHM = "sorted POSIX paths, numpy RandomState(seed).shuffle, first with a mask"

@@ -22,11 +22,11 @@ from prn.datasets.progress import tracked
 from prn.errors import DataCorrupt, DataMissing
 
 if TYPE_CHECKING:
-    from prn.datasets.index import IndexRow
+    from prn.datasets.rows import IndexRow
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 FORMAT = "prn-category-tensors-1"
-TEXTURE_FORMAT = "prn-textures-1"
+TEXTURE_FORMAT = "prn-textures-2"
 
 # The end marks without which a decoder of an older OpenCV fills the rest of the picture with grey and says nothing.
 _END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
@@ -212,7 +212,7 @@ def build_tensors(
     """
     folder = Path(root).parent if Path(root).is_file() else Path(root)
     count = len(rows)
-    check_memory(count * size * size * 4, f"{count} images of {size}x{size}")
+    check_memory(category_bytes(count, size), f"{count} images of {size}x{size}")
     images = np.empty((count, size, size, 3), np.uint8)
     masks = np.zeros((count, size, size), np.uint8)
     lost = np.zeros(count, np.int64)
@@ -261,28 +261,53 @@ def texture_files(root: str | os.PathLike[str]) -> list[Path]:
     return sorted(files, key=lambda p: p.relative_to(folder).as_posix())
 
 
-def texture_tensors(root: str | os.PathLike[str], size: int, workers: int | None = None) -> NDArray[np.uint8]:
-    """Every texture below `root` as uint8 [T, S, S, 3] RGB, ordered as `texture_files`. Errors as `build_tensors`."""
+@dataclass(frozen=True)
+class TextureTensors:
+    """Textures at the working size: uint8 [T, S, S, 3] RGB, and their T paths below the texture folder.
+
+    source: hex digest of what they were made from, as that of `CategoryTensors`.
+    """
+
+    textures: NDArray[np.uint8]
+    paths: list[str]
+    source: str
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file, whole or not at all."""
+        _save({"textures": self.textures}, path, {"format": TEXTURE_FORMAT, "paths": self.paths, "source": self.source})
+
+
+def texture_tensors(root: str | os.PathLike[str], size: int, workers: int | None = None) -> TextureTensors:
+    """Every texture below `root`, ordered as `texture_files`. Errors as `build_tensors`."""
     files = texture_files(root)
-    check_memory(len(files) * size * size * 3, f"{len(files)} textures of {size}x{size}")
+    check_memory(texture_bytes(len(files), size), f"{len(files)} textures of {size}x{size}")
     textures = np.empty((len(files), size, size, 3), np.uint8)
 
-    def fill(i: int) -> None:
-        textures[i] = resize_image(read_image(files[i]), size)
+    def fill(i: int) -> str:
+        data = read_bytes(files[i])
+        textures[i] = resize_image(image_from_bytes(data, files[i]), size)
+        return hashlib.sha256(data).hexdigest()
 
     with ThreadPoolExecutor(workers or cores()) as pool:
-        list(tracked(pool.map(fill, range(len(files))), f"textures at {size}x{size}", len(files)))
-    return textures
-
-
-def save_textures(textures: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
-    """Write the result of `texture_tensors` as one safetensors file, whole or not at all."""
-    _save({"textures": textures}, path, {"format": TEXTURE_FORMAT})
+        hashes = list(tracked(pool.map(fill, range(len(files))), f"textures at {size}x{size}", len(files)))
+    paths = [file.relative_to(root).as_posix() for file in files]
+    facts = [TEXTURE_FORMAT, size, list(zip(paths, hashes, strict=True))]
+    return TextureTensors(textures, paths, hashlib.sha256(json.dumps(facts).encode()).hexdigest())
 
 
 def load_textures(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read what `save_textures` wrote: uint8 [T, S, S, 3]. Errors: DataMissing, DataCorrupt."""
+    """The textures of a saved `TextureTensors`: uint8 [T, S, S, 3]. Errors: DataMissing, DataCorrupt."""
     return _load(path, TEXTURE_FORMAT)[0]["textures"]
+
+
+def texture_bytes(count: int, size: int) -> int:
+    """Bytes of so many textures at a working size, in memory or on disk."""
+    return count * size * size * 3
+
+
+def category_bytes(count: int, size: int) -> int:
+    """Bytes of so many images and masks at a working size, in memory or on disk."""
+    return count * size * size * 4
 
 
 def _save(arrays: dict[str, NDArray], path: str | os.PathLike[str], metadata: dict[str, Any]) -> None:

@@ -1,25 +1,24 @@
-"""The index of a category: one row an image with its published split, type, mask, size and hashes; written as CSV.
+"""From a tree to its index: every file of a category is read once, hashed and decoded, masks are matched and measured.
 
-Every file is read once: its bytes are hashed and decoded, so that what is in the index is known to be readable.
+So what is in the index is known to be readable.
 """
 
-import csv
 import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
-from prn.artifacts import atomic_write
 from prn.datasets import btad, dagm, dtd, folder, ksdd2, mvtec
 from prn.datasets.extract import origin
 from prn.datasets.images import cores, decode, mask_from_bytes, read_bytes
-from prn.datasets.layout import SHOWN, Entry, shown
+from prn.datasets.layout import SHOWN, Entry
 from prn.datasets.progress import tracked
 from prn.datasets.registry import check_counts
+from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, DataMissing, PrnError
 
 LAYOUTS: dict[str, Callable[[Path, str, bool], list[Entry]]] = {
@@ -31,33 +30,9 @@ LAYOUTS: dict[str, Callable[[Path, str, bool], list[Entry]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """One image. path, mask: POSIX, relative to the data set's root (or the CSV's folder); mask '' where there is none.
-
-    split: 'train' or 'test' as published; type: 'good' or the defect's name (a texture's class); label: 1 for a defect;
-    width, height: pixels as decoded; sha256, mask_sha256: of the files' bytes ('' for no mask);
-    mask_area: defect pixels of the mask at full resolution, 0 without a mask, -1 unknown.
-    """
-
-    path: str
-    split: str
-    type: str
-    label: int
-    mask: str
-    width: int
-    height: int
-    sha256: str
-    mask_sha256: str = ""
-    mask_area: int = -1
-
-
-COLUMNS = tuple(field.name for field in fields(IndexRow))
-
-
-def layout_of(dataset: str) -> Callable[[Path, str, bool], list[Entry]]:
-    """The function that lists a category of `dataset`; any other name is a custom folder or CSV."""
-    return LAYOUTS.get(dataset, folder.list_images)
+def layout_of(dataset: str, root: Path) -> Callable[[Path, str, bool], list[Entry]]:
+    """The function that lists a category of `dataset`; any other name is a custom folder or CSV, and so is any CSV."""
+    return folder.list_images if root.is_file() else LAYOUTS.get(dataset, folder.list_images)
 
 
 def build_index(
@@ -78,7 +53,7 @@ def build_index(
     folder_or_csv = Path(root)
     is_csv = folder_or_csv.is_file()
     record = None if is_csv else origin(folder_or_csv)
-    list_images = folder.list_images if is_csv else layout_of(dataset)
+    list_images = layout_of(dataset, folder_or_csv)
     entries = list_images(folder_or_csv, category, record is not None if complete is None else complete)
     base = folder_or_csv.parent if is_csv else folder_or_csv
 
@@ -148,51 +123,3 @@ def _describe(base: Path, entry: Entry) -> IndexRow:
         mask_sha256=hashlib.sha256(data).hexdigest(),
         mask_area=area,
     )
-
-
-def duplicates(rows: Sequence[IndexRow]) -> list[tuple[str, str]]:
-    """Pairs (training image, test image) whose bytes are the same, sorted."""
-    test: dict[str, list[str]] = {}
-    for row in rows:
-        if row.split == "test":
-            test.setdefault(row.sha256, []).append(row.path)
-    return sorted((row.path, path) for row in rows if row.split == "train" for path in test.get(row.sha256, []))
-
-
-def write_index(rows: Sequence[IndexRow], csv_path: str | os.PathLike[str]) -> None:
-    """Write the rows as CSV in UTF-8, whole or not at all; the same rows give the same bytes on every system."""
-    with atomic_write(csv_path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in rows)
-
-
-def read_index(csv_path: str | os.PathLike[str]) -> list[IndexRow]:
-    """Read what `write_index` wrote. Errors: DataMissing (no file), DataCorrupt (names the line)."""
-    try:
-        with Path(csv_path).open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-    except OSError as error:
-        raise DataMissing(f"{csv_path}: cannot be read ({error.strerror}); run the index stage") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataCorrupt(f"{csv_path}: not a CSV in UTF-8 ({error}); delete it and run the index stage") from error
-    if not lines or tuple(lines[0]) != COLUMNS:
-        found = shown(lines[0]) if lines else "an empty file"
-        raise DataCorrupt(
-            f"{csv_path}: the columns are {found}, expected {', '.join(COLUMNS)}; run the index stage again"
-        )
-    return [_parse(csv_path, number, line) for number, line in enumerate(lines[1:], start=2)]
-
-
-def _parse(csv_path: str | os.PathLike[str], number: int, line: list[str]) -> IndexRow:
-    """One line of the CSV; DataCorrupt names it."""
-    try:
-        path, split, kind, label, mask, width, height, sha256, mask_sha256, area = line
-        row = IndexRow(path, split, kind, int(label), mask, int(width), int(height), sha256, mask_sha256, int(area))
-    except ValueError as error:
-        raise DataCorrupt(f"{csv_path}: line {number} is {line!r} ({error}); run the index stage again") from error
-    if row.split not in ("train", "test") or row.label not in (0, 1):
-        raise DataCorrupt(
-            f"{csv_path}: line {number}: split {split!r}, label {label!r}; expected train or test, 0 or 1"
-        )
-    return row

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import safe_open
 
 from prn.config import Settings
-from prn.datasets.index import IndexRow, read_index
 from prn.datasets.registry import check_counts, find, registry
+from prn.datasets.rows import IndexRow, read_index
 from prn.errors import PrnError
 from prn.metrics.groups import AREA_EDGES
 from prn.reporting.document import Block, Bullets, Heading, Page, Table

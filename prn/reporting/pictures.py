@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prn.config import Settings
-from prn.datasets.index import read_index
+from prn.datasets.rows import read_index
 from prn.reporting.bars import category_bars, loss_figure, read_log
 from prn.reporting.curves import (
     Scored,

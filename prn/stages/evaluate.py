@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from prn import layout
-from prn.datasets.images import CategoryTensors, read_mask
-from prn.datasets.index import IndexRow, read_index
+from prn.datasets.images import read_mask
+from prn.datasets.rows import IndexRow, read_index
 from prn.evaluation import PIXEL_METRICS, Chunks, Scored, evaluate
 from prn.metrics import resize_score_map
 from prn.predictions import load_predictions
 from prn.provenance import artefact_hash, verify_artefact, write_json
 from prn.splits import Split, load_split
+from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 from prn.stages.tree import tree_base
 
@@ -28,7 +29,7 @@ def run(job: Job) -> None:
     tensors_path = job.needed(job.tensors(), "tensors")
     verify_artefact(predictions)
     started = time.monotonic()
-    split, tensors, rows = load_split(split_path), CategoryTensors.load(tensors_path), read_index(index_path)
+    split, tensors, rows = load_split(split_path), category_tensors(job), read_index(index_path)
     found = load_predictions(predictions)
     by_path = {row.path: row for row in rows}
     test_rows = [by_path[path] for path in split.test]

@@ -1,5 +1,6 @@
 """One call of a stage: which cell of the benchmark it is for, and its settings."""
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -55,15 +56,23 @@ class Job:
         key = view_of_prototypes(view or self.view)
         return self.path(layout.PROTOTYPES, digest=layout.prototype_digest(key, self.seed))
 
-    def needed(self, path: Path, stage: str) -> Path:
-        """`path` when it is there.
+    def needed(self, path: Path, stage: str, **cell: str) -> Path:
+        """`path` when it is there; `cell` names what differs from this job's cell.
 
-        Raises `DataMissing` naming the stage that makes it.
+        Raises `DataMissing` with the command of the stage that makes it.
         """
         if not path.is_file():
-            cell = f" --dataset {self.dataset} --category {self.category}" if self.category else ""
-            raise DataMissing(f"{path}: missing; `python -m prn {stage}{cell}` makes it (or let snakemake run all)")
+            command = self._command(stage, cell)
+            raise DataMissing(f"{path}: missing; `{command}` makes it (or let snakemake run all)")
         return path
+
+    def _command(self, stage: str, cell: Mapping[str, str]) -> str:
+        """The command line of a stage with the names that it takes."""
+        from prn.cli import STAGES
+
+        names = {"dataset": self.dataset, "category": self.category, "variant": self.variant, "seed": self.seed, **cell}
+        options = [part for name in STAGES[stage][1] if names[name] != "" for part in (f"--{name}", str(names[name]))]
+        return shlex.join(["python", "-m", "prn", stage, *options])
 
     def __post_init__(self) -> None:
         """Take the digest of the code now: what is edited while the job runs is not what it ran."""

@@ -7,13 +7,13 @@ import torch
 from safetensors import safe_open
 
 from prn import layout
-from prn.datasets.images import CategoryTensors
 from prn.errors import DataMissing
 from prn.inference import measure, predict
 from prn.methods.interface import method_class
 from prn.predictions import save_predictions
 from prn.provenance import verify_artefact, write_json
 from prn.splits import load_split
+from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 from prn.stages.train import frozen_parts
 from prn.stages.tree import tree_base
@@ -26,7 +26,7 @@ def run(job: Job) -> None:
     checkpoint = job.needed(job.path(layout.CHECKPOINT), "train")
     split_path, tensors_path = job.path(layout.SPLIT), job.needed(job.tensors(), "tensors")
     method, inputs = load_method(job, checkpoint)
-    split, tensors = load_split(split_path), CategoryTensors.load(tensors_path)
+    split, tensors = load_split(split_path), category_tensors(job)
     images = tensors.images[tensors.index_of(split.test)]
     maps, scores = predict(method, images, settings.predict.batch_size, f"{job.label} seed {job.seed}")
     path = job.path(layout.PREDICTIONS)

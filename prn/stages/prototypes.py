@@ -7,9 +7,9 @@ from safetensors.torch import load_file
 
 from prn import layout
 from prn.backbone import Backbone
-from prn.datasets.images import CategoryTensors
 from prn.prototypes import cluster_prototypes
 from prn.splits import load_split
+from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 
 
@@ -19,7 +19,7 @@ def run(job: Job) -> None:
     split_path = job.needed(job.path(layout.SPLIT), "split")
     tensors_path = job.needed(job.tensors(), "tensors")
     weights_path = job.needed(layout.path(layout.BACKBONE, backbone=settings.model.backbone), "weights")
-    split, tensors = load_split(split_path), CategoryTensors.load(tensors_path)
+    split, tensors = load_split(split_path), category_tensors(job)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = Backbone(settings.model.backbone, load_file(weights_path), train_layer4=False).to(device)
     torch.set_num_threads(1)  # sums in one order: the same bytes whatever the machine's core count

@@ -1,7 +1,7 @@
 """Stage `split`: the few-shot split of a category for one seed."""
 
 from prn import layout
-from prn.datasets.index import read_index
+from prn.datasets.rows import read_index
 from prn.splits import make_split, save_split
 from prn.stages.job import Job
 

@@ -1,9 +1,10 @@
 """Tool `synthesize`: the synthetic anomalies of a training, as a contact sheet and as files to look at."""
 
 from prn import layout
-from prn.datasets.images import CategoryTensors, load_textures
+from prn.datasets.images import load_textures
 from prn.methods.prn import foreground_rule
 from prn.splits import load_split
+from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 from prn.stages.train import input_paths
 from prn.synthesis import Synthesizer
@@ -16,7 +17,7 @@ def run(job: Job) -> None:
     """Write `data/synthesis/<dataset>/<category>/<variant>/`: the sheet, the foregrounds, images with their masks."""
     settings = job.settings
     inputs = input_paths(job)
-    split, tensors = load_split(inputs["split"]), CategoryTensors.load(inputs["tensors"])
+    split, tensors = load_split(inputs["split"]), category_tensors(job)
     seen = tensors.index_of(split.seen[: settings.train.shots])
     synthesizer = Synthesizer(
         tensors.images[tensors.index_of(split.train_normal)],

@@ -1,12 +1,11 @@
 """Stage `tensors`: a category's images and masks at the working size, decoded once; a cache."""
 
-import os
-
 from prn import layout
-from prn.datasets.images import build_tensors, load_textures, save_textures, texture_tensors
-from prn.datasets.index import read_index
-from prn.stages.index import tree_root
+from prn.datasets.capacity import check_disk
+from prn.datasets.images import build_tensors, category_bytes, texture_bytes, texture_files, texture_tensors
+from prn.datasets.rows import read_index
 from prn.stages.job import Job
+from prn.stages.tree import tree_root
 
 
 def run(job: Job) -> None:
@@ -16,21 +15,21 @@ def run(job: Job) -> None:
         return
     index = job.needed(job.path(layout.INDEX), "index")
     size = job.settings.tensors.size
-    root = tree_root(job)
-    base = root.parent if root.is_file() else root
-    tensors = build_tensors(read_index(index), base, size, len(os.sched_getaffinity(0)))
-    path = job.tensors()
+    rows, path = read_index(index), job.tensors()
+    check_disk(path.parent, category_bytes(len(rows), size), f"{len(rows)} images of {size}x{size}")
+    tensors = build_tensors(rows, tree_root(job), size)
     tensors.save(path)
-    job.finish(path, [index], lost_regions=int(tensors.lost_regions.sum()))
-    print(
-        f"{path}: {len(tensors.images)} images at {size}x{size}, {tensors.lost_regions.sum()} regions kept by one pixel"
-    )
+    lost = tensors.lost_regions
+    job.finish(path, [index], lost_regions=int(lost.sum()), masks_with_lost_regions=int((lost > 0).sum()))
+    print(f"{path}: {len(tensors.images)} images at {size}x{size}, {lost.sum()} regions kept by one pixel")
 
 
 def _textures(job: Job) -> None:
     receipt = job.needed(job.path(layout.RECEIPT), "download")
     size = job.settings.tensors.size
-    path = job.textures()
-    save_textures(texture_tensors(tree_root(job), size, len(os.sched_getaffinity(0))), path)
+    root, path = tree_root(job), job.textures()
+    count = len(texture_files(root))
+    check_disk(path.parent, texture_bytes(count, size), f"{count} textures of {size}x{size}")
+    texture_tensors(root, size).save(path)
     job.finish(path, [receipt])
-    print(f"{path}: {len(load_textures(path))} textures at {size}x{size}")
+    print(f"{path}: {count} textures at {size}x{size}")

@@ -17,6 +17,7 @@ from prn.methods.interface import FitInputs, FitReport, method_class
 from prn.prototypes import Prototypes
 from prn.provenance import artefact_hash, environment, write_json
 from prn.splits import load_split
+from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 from prn.stages.weights import weights_kind
 
@@ -24,7 +25,7 @@ from prn.stages.weights import weights_kind
 def run(job: Job) -> None:
     """Write the checkpoint (safetensors, settings in its metadata), the training log (CSV) and the run card (JSON)."""
     inputs = input_paths(job)
-    split, tensors = load_split(inputs["split"]), CategoryTensors.load(inputs["tensors"])
+    split, tensors = load_split(inputs["split"]), category_tensors(job)
     entry, settings = METHODS[job.view["method"]], job.settings
     seen = tensors.index_of(split.seen)
     if entry.masks:
@@ -64,7 +65,7 @@ def input_paths(job: Job) -> dict:
     if entry.needs("prototypes", settings):
         paths["prototypes"] = job.needed(job.prototypes(), "prototypes")
     if entry.needs("textures", settings):
-        paths["textures"] = job.needed(job.textures(), "tensors --dataset dtd --category textures #")
+        paths["textures"] = job.needed(job.textures(), "tensors", **layout.TEXTURES)
     return paths
 
 

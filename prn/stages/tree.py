@@ -17,7 +17,8 @@ def tree_root(job: Job) -> Path:
     root = Path(json.loads(receipt.read_text(encoding="utf-8"))["root"])
     if not root.exists():
         raise DataMissing(
-            f"{root}: the tree of {job.dataset} is gone, though {receipt} names it; delete {receipt} and run again"
+            f"{root.absolute()}: the tree of {job.dataset} is gone, though {receipt} names it; "
+            f"delete {receipt} and run again"
         )
     return root
 

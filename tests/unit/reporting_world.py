@@ -9,7 +9,7 @@ import numpy as np
 
 from prn.config import BenchmarkSettings, DatasetRun, ReportSettings, Settings
 from prn.datasets.images import CategoryTensors
-from prn.datasets.index import IndexRow, write_index
+from prn.datasets.rows import IndexRow, write_index
 from prn.metrics import image_auroc, localization_metrics
 from prn.predictions import save_predictions
 from prn.splits import make_split, save_split

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prn.datasets.index import COLUMNS, IndexRow, build_index, duplicates, read_index, write_index
+from prn.datasets.index import build_index
+from prn.datasets.rows import COLUMNS, IndexRow, duplicates, read_index, write_index
 from prn.errors import DataCorrupt, DataMissing
 from tests.unit.archive_builders import encoded, mask, mvtec_tree, picture, write_tree
 

@@ -16,16 +16,16 @@ from skimage.measure import label as skimage_label
 from prn.datasets import capacity
 from prn.datasets.images import (
     CategoryTensors,
+    TextureTensors,
     build_tensors,
     load_textures,
     read_image,
     read_mask,
     resize_image,
     resize_mask,
-    save_textures,
     texture_tensors,
 )
-from prn.datasets.index import IndexRow
+from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, DataMissing, PrnError
 from tests.unit.archive_builders import encoded, mask, picture
 
@@ -296,7 +296,7 @@ def test_a_file_that_changed_since_it_was_indexed_is_an_error(tmp_path):
 
 
 def test_a_file_of_another_kind_is_no_cache(tmp_path):
-    save_textures(np.zeros((1, 8, 8, 3), np.uint8), tmp_path / "t.safetensors")
+    TextureTensors(np.zeros((1, 8, 8, 3), np.uint8), ["a.png"], "").save(tmp_path / "t.safetensors")
     with pytest.raises(DataCorrupt, match=r"t\.safetensors"):
         CategoryTensors.load(tmp_path / "t.safetensors")
 
@@ -305,10 +305,14 @@ def test_textures_of_dtd_and_of_any_folder(tmp_path):
     for name, number in (("dtd/images/b/b_1.jpg", 1), ("dtd/images/a/a_1.jpg", 2), ("dtd/other.jpg", 3)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(encoded(np.full((9, 9, 3), number * 50, np.uint8), ".jpg"))
-    textures = texture_tensors(tmp_path, 8)
+    made = texture_tensors(tmp_path, 8)
+    textures = made.textures
     assert textures[:, 0, 0, 0].tolist() == [100, 50]  # a before b; only what lies below dtd/images
-    assert len(texture_tensors(tmp_path / "dtd" / "images" / "a", 8)) == 1
-    save_textures(textures, tmp_path / "textures.safetensors")
+    assert made.paths == ["dtd/images/a/a_1.jpg", "dtd/images/b/b_1.jpg"]
+    assert texture_tensors(tmp_path, 8).source == made.source
+    assert texture_tensors(tmp_path, 16).source != made.source
+    assert len(texture_tensors(tmp_path / "dtd" / "images" / "a", 8).paths) == 1
+    made.save(tmp_path / "textures.safetensors")
     assert (load_textures(tmp_path / "textures.safetensors") == textures).all()
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataMissing, match="no textures"):
@@ -328,7 +332,7 @@ def test_the_estimate_of_memory_is_near_the_measured_peak(tmp_path):
     rows = rows_of(tmp_path, 40)
     build_tensors(rows[:1], tmp_path, 128)
     tracemalloc.start()
-    build_tensors(rows, tmp_path, 128, workers=1)
+    build_tensors(rows, tmp_path, 128, workers=1).save(tmp_path / "c.safetensors")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     estimate = 40 * 128 * 128 * 4

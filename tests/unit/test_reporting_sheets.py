@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from prn.config import TensorSettings
-from prn.datasets.images import save_textures
+from prn.datasets.images import TextureTensors
 from prn.reporting.evidence import NoEvidence
 from prn.reporting.mosaic import TILE
 from prn.reporting.results import Run
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     data["settings"] = view(sized, "train", "mvtec", "bottle", "prn")
     card.write_text(json.dumps(data), encoding="utf-8")
     textures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)
-    save_textures(textures, tmp_path / f"data/tensors/dtd/textures/{SIZE}.safetensors")
+    TextureTensors(textures, [], "").save(tmp_path / f"data/tensors/dtd/textures/{SIZE}.safetensors")
     return tmp_path
 
 

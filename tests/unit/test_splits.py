@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prn.datasets.images import build_tensors
-from prn.datasets.index import IndexRow, build_index
+from prn.datasets.index import build_index
+from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, DataMissing, SettingsError
 from prn.splits import load_split, make_split, save_split, shots
 from tests.unit.archive_builders import dagm_tree, encoded, ksdd2_tree, mvtec_tree, write_tree
