@@ -1,6 +1,7 @@
 """From the registry, or from where the user says, to archives on this disk whose hashes are right."""
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -23,6 +24,7 @@ from prn.datasets.transfer import LOOPBACK, Options, Report, TransferError, arri
 from prn.errors import DataCorrupt, DataMissing, PrnError, SettingsError
 
 SUMS = "SHA256SUMS"
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk
 _MAGIC = (b"PK\x03\x04", b"\xfd7zXZ\x00", b"\x1f\x8b")
 
 
@@ -67,7 +69,8 @@ def fetch(
             _announce(facts, folder, todo, reserve)
             return [_bring(facts, item, folder, progress, choice) for item in wanted]
     except OSError as error:
-        raise PrnError(f"{error.filename or folder}: {error.strerror or error}; is the folder writable?") from error
+        remedy = "free some space and run again, it goes on" if error.errno in FULL else "is the folder writable?"
+        raise PrnError(f"{error.filename or folder}: {error.strerror or error}; {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -108,10 +111,10 @@ def is_address(source: str) -> bool:
 
 
 def local_path(source: str | os.PathLike[str]) -> Path | None:
-    """The path that a source names: itself, or that of a file:// address; None for any other address."""
+    """The path that a source names: itself (`~` is the home folder), or that of a file:// address; None for another."""
     text = os.fspath(source)
     if not is_address(text):
-        return Path(text)
+        return Path(text).expanduser()
     parts = urllib.parse.urlsplit(text)
     return Path(urllib.request.url2pathname(parts.path)) if parts.scheme == "file" else None
 
@@ -149,7 +152,7 @@ def _local(facts: DataSet, path: Path, copy: bool) -> list[_Wanted]:
         return [_Wanted(_summed(known.get(path.name, only), path), path, copy)]
     names = ", ".join(archive.name for archive in facts.archives)
     if not path.is_dir():
-        raise DataMissing(f"{path}: no such file or folder; expected the archives of {facts.title}: {names}")
+        raise DataMissing(f"{path.absolute()}: no such file or folder; expected the archives of {facts.title}: {names}")
     sums = read_sums(path)
     listed = [archive for archive in facts.archives if archive.name in sums] or list(facts.archives)
     if missing := [archive.name for archive in listed if not (path / archive.name).is_file()]:
@@ -172,7 +175,7 @@ def _summed(archive: Archive, path: Path) -> Archive:
 def _in_place(item: _Wanted, folder: Path) -> Path:
     """Check a local archive where it lies."""
     assert item.local is not None
-    _check(item.local, item.archive, folder)
+    _check(item.local, item.archive, folder, "Name the right one in the settings")
     return item.local
 
 
@@ -184,7 +187,9 @@ def _announce(facts: DataSet, folder: Path, todo: Sequence[_Wanted], reserve: in
         print(registry.notice(facts.key), file=sys.stderr)
     needed = reserve
     for item in todo:
-        size = item.local.stat().st_size if item.local is not None else item.archive.bytes or 0
+        # where no length is published: images hardly compress, so archives are about as large as what they hold
+        published = item.archive.bytes or facts.unpacked_bytes // len(facts.archives)
+        size = item.local.stat().st_size if item.local is not None else published
         needed += size - arrived(folder / f"{item.archive.name}.part")
     check_disk(folder, needed, facts.title)
 
@@ -196,7 +201,7 @@ def _bring(facts: DataSet, item: _Wanted, folder: Path, progress: bool, options:
         left.unlink()
     if not target.exists():
         if item.local is not None:
-            _check(item.local, item.archive, None)
+            _check(item.local, item.archive, None, "Name the right one in the settings")
             with atomic_write(target) as temporary:
                 shutil.copyfile(item.local, temporary)
         else:
@@ -224,8 +229,8 @@ def _download(facts: DataSet, archive: Archive, target: Path, progress: bool, op
     reasons = "\n".join(failures)
     raise DataMissing(
         f"{target.name} of {facts.title} could not be downloaded:\n{reasons}\n"
-        f"Get it from {facts.home} (fill in the form there if it asks for one), put it into {target.parent} as "
-        f"{target.name} and run again."
+        f"Get it from {facts.home} (fill in the form there if it asks for one), put it into {target.parent.absolute()} "
+        f"as {target.name} and run again."
     )
 
 
@@ -254,7 +259,7 @@ def _is_archive(path: Path) -> bool:
     return head.startswith(_MAGIC) or head[257:262] == b"ustar"
 
 
-def _check(path: Path, archive: Archive, pins: Path | None) -> None:
+def _check(path: Path, archive: Archive, pins: Path | None, remedy: str = "Delete the file and run again") -> None:
     """DataCorrupt where a file is not the expected archive; without a known hash it is pinned in folder `pins`."""
     actual, expected = sha256_file(path), archive.sha256
     pin = None if pins is None else pins / f"{archive.name}.sha256"
@@ -272,5 +277,5 @@ def _check(path: Path, archive: Archive, pins: Path | None) -> None:
         of = f" of {archive.bytes} bytes" if archive.bytes else ""
         raise DataCorrupt(
             f"{path}: sha256 is {actual} ({size} bytes), expected {expected}{of} ({origin}); "
-            "nothing was extracted. Delete the file and run again"
+            f"nothing was extracted. {remedy}"
         )

@@ -5,7 +5,6 @@ anew with plain modes, so neither set-user bits nor read-only folders of an arch
 """
 
 import contextlib
-import errno
 import glob
 import gzip
 import json
@@ -24,7 +23,7 @@ from typing import IO, Any
 
 from prn.artifacts import sha256_file
 from prn.datasets.capacity import check_disk
-from prn.datasets.download import hold
+from prn.datasets.download import FULL, hold
 from prn.datasets.layout import shown
 from prn.datasets.progress import progress_bar
 from prn.errors import DataCorrupt, DataMissing, PrnError
@@ -75,7 +74,7 @@ def extract(
                 bounds = (unpacked, limits or Limits(), progress)
                 _build(target, paths, {**(facts or {}), "archives": sources}, tops or {}, bounds)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise PrnError(f"{target}: the disk is full, nothing was kept; free some space and run again") from error
         raise PrnError(f"{error.filename or target}: {error.strerror or error}; is the folder writable?") from error
     return target
@@ -104,13 +103,22 @@ def _in_place(target: Path, sources: list[dict[str, Any]]) -> bool:
         )
     if record["archives"] != sources:
         return False
+    check_whole(target)
+    return True
+
+
+def check_whole(target: Path) -> None:
+    """DataCorrupt where a folder that `extract` made has lost files since.
+
+    By name and length: what the bytes are is for the index and `prn verify` to say.
+    """
+    record = json.loads((target / MARKER).read_text(encoding="utf-8"))
     lost = [name for name, size in record["files"].items() if _size(target / name) != size]
     if lost:
         raise DataCorrupt(
             f"{target}: {len(lost)} files are missing or of another length since the extraction ({shown(lost)}); "
             "delete the folder and run again"
         )
-    return True
 
 
 def _size(path: Path) -> int:

@@ -1,12 +1,13 @@
 """From a data set's name, or the user's own source, to a tree on disk: the receipt says where and from which bytes."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from prn.artifacts import sha256_file
 from prn.datasets import registry
 from prn.datasets.download import fetch, is_address, local_path
-from prn.datasets.extract import extract, origin
+from prn.datasets.extract import check_whole, extract, origin
 from prn.datasets.registry import DataSet
 from prn.errors import DataMissing, SettingsError
 
@@ -26,6 +27,7 @@ def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progres
     source: None (the registry's addresses), an address, an archive or a folder of archives (see `fetch`; they are
     unpacked into `tree`), or a folder with the extracted data set, or for a set of one's own a folder or a CSV (nothing
     is downloaded or unpacked). `archives`: where downloads are kept.
+    Published archives that were deleted after they were unpacked are not fetched again while their tree is whole.
     The receipt: root (the folder or CSV that the index is built on), complete (it came from archives), published (and
     those are the registry's), archives (name -> sha256), title, licence, citation, home, note ('' for a user's own).
 
@@ -39,6 +41,9 @@ def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progres
     if not known:
         raise SettingsError(f"{source!r} as the source of {dataset!r}: a data set of your own is a folder or a CSV")
     facts = registry.find(dataset)
+    if source is None and (hashes := _unpacked(facts, archives, tree)):
+        print(f"{tree}: unpacked from the published archives, which are not kept", file=sys.stderr)
+        return _receipt(dataset, tree_root(dataset, tree), hashes, published=True)
     reserve = 0 if origin(tree) else facts.unpacked_bytes if source is None else 0
     files = fetch(dataset, archives, source, progress, reserve=reserve)
     hashes = {file.name: sha256_file(file) for file in files}
@@ -69,10 +74,27 @@ def _is_tree(dataset: str, path: Path, known: bool) -> bool:
     """Whether a user's path is data as it is (a folder of images, a CSV), not an archive or a folder of archives."""
     if not path.exists():
         expected = f"an archive or the extracted folder of {dataset}" if known else "a folder of images or a CSV"
-        raise DataMissing(f"{path}: no such file or folder, though the settings name it; expected {expected}")
+        raise DataMissing(
+            f"{path.absolute()}: no such file or folder, though the settings name it; expected {expected}"
+        )
     if path.is_file():
         return not known or path.suffix.lower() == ".csv"
     return not known or not any((path / archive.name).is_file() for archive in registry.find(dataset).archives)
+
+
+def _unpacked(facts: DataSet, archives: Path, tree: Path) -> dict[str, str]:
+    """The hashes of the registry's archives where they were unpacked and then deleted, else {}.
+
+    DataCorrupt where the tree has lost files.
+    """
+    record = origin(tree) or {}
+    if not record.get("published") or any((archives / archive.name).exists() for archive in facts.archives):
+        return {}
+    hashes = {entry["name"]: entry["sha256"] for entry in record["archives"]}
+    if not _published(facts, hashes, None):
+        return {}
+    check_whole(tree)
+    return hashes
 
 
 def _published(facts: DataSet, hashes: dict[str, str], source: str | None) -> bool:

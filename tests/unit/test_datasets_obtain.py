@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from prn.datasets import obtain as obtaining
 from prn.datasets import registry
 from prn.datasets.index import build_index
 from prn.datasets.obtain import obtain, tree_root
@@ -148,6 +149,26 @@ def test_a_published_archive_must_hold_the_published_number_of_images(tmp_path, 
         build_index("mvtec", receipt["root"], "bottle")
 
 
+def test_published_archives_may_go_once_they_are_unpacked(tmp_path, monkeypatch, capsys):
+    archive, digest = put_archive("ksdd2", tmp_path / "archives")
+    facts = find("ksdd2")
+    ours = dataclasses.replace(facts.archives[0], sha256=digest, bytes=archive.stat().st_size)
+    changed = {**registry.registry(), "ksdd2": dataclasses.replace(facts, archives=(ours,), unpacked_bytes=0)}
+    monkeypatch.setattr(registry, "registry", lambda: changed)
+    tree = tmp_path / "tree"
+    receipt = obtain("ksdd2", None, tmp_path / "archives", tree, progress=False)
+    archive.unlink()
+    monkeypatch.setattr(obtaining, "fetch", lambda *_, **__: pytest.fail("the archive was asked for"))
+    assert obtain("ksdd2", None, tmp_path / "archives", tree, progress=False) == receipt
+    assert "which are not kept" in capsys.readouterr().err
+    (tree / "test/20003.png").unlink()
+    with pytest.raises(DataCorrupt, match=r"1 files are missing .*test/20003\.png.*delete the folder"):
+        obtain("ksdd2", None, tmp_path / "archives", tree, progress=False)
+    (tree / ".prn-source.json").write_text((tree / ".prn-source.json").read_text().replace(digest, "0" * 64))
+    with pytest.raises(pytest.fail.Exception, match="asked for"):  # a tree from other archives is no substitute
+        obtain("ksdd2", None, tmp_path / "archives", tree, progress=False)
+
+
 def test_an_archive_of_another_set_says_what_was_expected(tmp_path):
     archive = write_zip(ksdd2_tree(), tmp_path / "source" / "btad.zip")
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -228,7 +249,8 @@ OBTAIN = """
 import sys
 from pathlib import Path
 from prn.datasets.obtain import obtain
-from prn.datasets.index import build_index, write_index
+from prn.datasets.index import build_index
+from prn.datasets.rows import write_index
 source, work = sys.argv[1], Path(sys.argv[2])
 receipt = obtain("mvtec", source, work / "archives", work / "tree", progress=False)
 write_index(build_index("mvtec", receipt["root"], "bottle"), work / f"{sys.argv[3]}.csv")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import itertools
 import json
@@ -16,7 +17,7 @@ import time
 import httpx
 import pytest
 
-from prn.datasets import capacity, download, registry
+from prn.datasets import capacity, download, registry, transfer
 from prn.datasets.download import fetch
 from prn.datasets.registry import Archive, DataSet
 from prn.datasets.transfer import Options
@@ -602,6 +603,40 @@ def test_a_length_that_only_the_server_knows_is_checked_too(server, register, da
     with pytest.raises(PrnError, match=r"set\.zip\.part needs"):
         get(tmp_path)
     assert NAME not in names(tmp_path)
+
+
+def test_without_a_published_length_the_disk_is_held_against_what_the_archives_hold(
+    register, data, tmp_path, monkeypatch
+):
+    register(data, "https://nowhere.invalid/set.zip", bytes=None)
+    facts = dataclasses.replace(registry.registry()["set"], unpacked_bytes=5000)
+    monkeypatch.setattr(registry, "registry", lambda: {"set": facts})
+    monkeypatch.setattr(capacity, "free_disk", lambda folder: capacity.MARGIN + 5999)
+    with pytest.raises(PrnError, match=r"The Set needs .* GiB of disk"):
+        fetch("set", tmp_path, progress=False, options=FAST, reserve=1000)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_disk_that_fills_up_meanwhile_says_so_and_the_rerun_goes_on(
+    server, register, data, tmp_path, monkeypatch, connections
+):
+    register(data, server.at("/set.zip", whole(data)), connections=connections)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    save = transfer._save_state
+
+    def fail(part, state):
+        if state.missing() < state.total:  # some bytes are there
+            raise full
+        save(part, state)
+
+    monkeypatch.setattr(transfer, "_save_state", fail)
+    with pytest.raises(PrnError, match="No space left on device; free some space and run again, it goes on") as caught:
+        get(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert NAME not in names(tmp_path)
+    monkeypatch.setattr(transfer, "_save_state", save)
+    get(tmp_path)
+    assert (tmp_path / NAME).read_bytes() == data
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
