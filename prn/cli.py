@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from prn import layout
 from prn.config import Settings, load_settings
 from prn.errors import PrnError, SettingsError
 from prn.strict import suggestion
@@ -158,22 +159,47 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _complete(cell: dict[str, Any], settings: Settings, command: str) -> dict[str, Any]:
-    """Fill in the data set of a category and the first seed; check names against the settings."""
-    runs = settings.benchmark.datasets
-    if cell["category"] and not cell["dataset"]:
-        owners = [name for name, run in runs.items() if cell["category"] in run.categories]
-        if len(owners) != 1:
-            known = [category for run in runs.values() for category in run.categories]
-            raise SettingsError(
-                f"--category {cell['category']}: name its --dataset too; {suggestion(cell['category'], known)}"
-            )
-        cell["dataset"] = owners[0]
+    """Fill in the data set of a category and the first seed; check names against the settings and the registry."""
     names = COMMANDS[command][1]
-    if "dataset" in names and not cell["dataset"]:
-        raise SettingsError(f"--dataset: missing; known: {', '.join([*runs, 'dtd'])}")
+    if cell["category"] and not cell["dataset"]:
+        cell["dataset"] = _owner(cell["category"], settings)
+    if "dataset" in names:
+        _check_names(cell["dataset"], cell["category"], settings)
     if "seed" in names and cell["seed"] is None:
         cell["seed"] = settings.benchmark.seeds[0]
     return cell
+
+
+def _owner(category: str, settings: Settings) -> str:
+    """The data set that a category of the settings belongs to."""
+    runs = settings.benchmark.datasets
+    owners = [name for name, run in runs.items() if category in run.categories]
+    if len(owners) > 1:
+        raise SettingsError(f"--category {category}: stands in {' and '.join(owners)}; name its --dataset too")
+    if not owners:
+        known = [name for run in runs.values() for name in run.categories]
+        hint = suggestion(category, known)
+        raise SettingsError(f"--category {category}: not in benchmark.datasets; {hint} (or name its --dataset too)")
+    return owners[0]
+
+
+def _check_names(dataset: str | None, category: str | None, settings: Settings) -> None:
+    """Refuse a data set that nobody knows, and a category that its published archive does not hold."""
+    from prn.datasets.registry import category_names, dataset_names
+
+    published = dataset_names()
+    known = list(dict.fromkeys([*published, *settings.benchmark.datasets]))
+    if not dataset:
+        raise SettingsError(f"--dataset: missing; known: {', '.join(known)}")
+    if dataset not in known:
+        hint = suggestion(dataset, known)
+        raise SettingsError(
+            f"--dataset {dataset}: unknown; {hint} (one of your own stands in benchmark.datasets and download.sources)"
+        )
+    own = dataset not in published or dataset in settings.download.sources or dataset == layout.TEXTURES["dataset"]
+    if category and not own and category not in category_names(dataset):
+        hint = suggestion(category, category_names(dataset))
+        raise SettingsError(f"--category {category}: {dataset} has no such category; {hint}")
 
 
 if __name__ == "__main__":
