@@ -1,13 +1,13 @@
 """What does an index cost beyond decoding every image once with OpenCV on all cores?
 
-    python benchmarks/indexing.py                   # 4000 generated images of 1024x1024, 6 GB in a temporary folder
-    python benchmarks/indexing.py --images 400 --folder /scratch/images     # smaller; the images are kept for later
+    python benchmarks/indexing.py     # 4000 generated images of 1024x1024, 6 GB in a temporary folder
+    python benchmarks/indexing.py --images 400 --folder /scratch/images     # fewer; the images are kept
     python benchmarks/indexing.py --tree data/datasets/mvtec --category bottle
 
 The peer reads and decodes the same files (images and masks) once with `cv2.imread` in as many threads. The index also
 hashes every file, matches and binarises masks and compares sizes. Both take turns on files that were read before, so
-the disk plays no part; wall time and CPU time of the whole process, the median of the rounds. The bar is a ratio of
-1.3.
+the disk plays no part. The bar is 1.3 times the peer's CPU time (of the whole process, all threads; the median of the
+rounds): wall times of a machine that does other work as well say nothing, so they are shown but not judged.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import numpy as np
 
 from prn.datasets.images import IMAGE_SUFFIXES, cores
 from prn.datasets.index import build_index
+from prn.provenance import device_name
 
 BAR = 1.3
 PATTERNS = 24  # different pictures; the rest are copies with another comment, so that no two files are the same
@@ -90,13 +91,21 @@ def run_card(arguments: argparse.Namespace, paths: list[Path]) -> str:
     """What was measured, where and with what."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     size = sum(path.stat().st_size for path in paths) / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in ("opencv-python", "numpy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "opencv-python"))
+    loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    if arguments.tree:
+        images = f"category {arguments.category} of a tree in MVTec AD's layout"
+    else:
+        images = f"--images {arguments.images} --size {arguments.size}; a tenth of the images with a mask"
     return "\n".join(
         [
-            f"- {len(paths)} files, {size:.2f} GiB; {arguments.workers} threads, {arguments.rounds} rounds",
-            f"- {platform.machine()}, {cores()} cores, load {os.getloadavg()[0]:.1f}",
-            f"- Python {platform.python_version()}, {packages}",
-            f"- commit {commit.stdout.strip() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}",
+            "## Run card\n",
+            f"- `python benchmarks/indexing.py`, commit {commit.stdout.strip() or 'unknown'}, "
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            f"- {images}: {len(paths)} PNG files, {size:.2f} GiB, read before the first round",
+            f"- {arguments.workers} threads on both sides, {arguments.rounds} rounds in turn",
+            f"- processor: {device_name()}, {cores()} cores; load averages at the end {loads} (CPU time is judged)",
+            f"- {platform.system()}, Python {platform.python_version()}, {packages}",
         ]
     )
 
@@ -117,11 +126,14 @@ def compare(root: Path, category: str, arguments: argparse.Namespace) -> None:
             times[name].append(measure(work))
     medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in times.items()}
     peer = medians["decode once (cv2.imread)"]
-    print("| | wall s | CPU s | wall ratio | CPU ratio |\n|---|---|---|---|---|")
+    print("# Speed of the index\n\n| all images | CPU s | ratio | each round | wall s |\n|---|---:|---:|---|---:|")
     for name, (wall, cpu) in medians.items():
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {wall / peer[0]:.2f} | {cpu / peer[1]:.2f} |")
-    ratio = medians["build_index"][0] / peer[0]
-    print(f"\nThe bar is {BAR}: {'held' if ratio <= BAR else 'missed'} at {ratio:.2f}.\n\n{run_card(arguments, paths)}")
+        rounds = ", ".join(f"{seconds:.1f}" for _, seconds in times[name])
+        print(f"| {name} | {cpu:.1f} | {cpu / peer[1]:.2f} | {rounds} | {wall:.1f} |")
+    ratio = medians["build_index"][1] / peer[1]
+    verdict = "holds" if ratio <= BAR else "missed"
+    print("\n| ratio | promised | found | |\n|---|---:|---:|---|")
+    print(f"| index to decoding, CPU time | {BAR} | {ratio:.2f} | {verdict} |\n\n{run_card(arguments, paths)}")
 
 
 def main() -> None:
