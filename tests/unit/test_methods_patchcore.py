@@ -11,10 +11,9 @@ from sklearn.metrics import roc_auc_score
 from prn.backbone import Backbone, normalise, random_weights
 from prn.config import Settings, parse_settings, read_yaml, resolve_variant
 from prn.errors import DataCorrupt, PrnError, SettingsError
-from prn.methods.interface import FitInputs
 from prn.strict import from_plain
 
-SIZE = 64
+from .anomalib_case import SIZE, inputs, scored_images, stripes
 
 
 def settings(**changes) -> Settings:
@@ -22,41 +21,6 @@ def settings(**changes) -> Settings:
     return from_plain(
         Settings,
         {"method": "patchcore", "tensors": {"size": SIZE}, "methods": {"patchcore": options}, "train": {"threads": 1}},
-    )
-
-
-def stripes(count: int, seed: int) -> np.ndarray:
-    """Diagonal stripes of varied brightness and phase, with a little noise."""
-    random = np.random.default_rng(seed)
-    row, column = np.mgrid[:SIZE, :SIZE]
-    images = []
-    for _ in range(count):
-        wave = np.sin((row + column) / 2 + random.uniform(0, 6.3)) * 60 + random.uniform(100, 150)
-        images.append(np.repeat((wave + random.normal(0, 4, wave.shape))[..., None], 3, axis=2))
-    return np.clip(images, 0, 255).astype(np.uint8)
-
-
-def scored_images(seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ten normals and ten with a piece turned by 90 degrees, its colours unchanged: images, labels, masks."""
-    images = stripes(20, seed)
-    masks = np.zeros(images.shape[:3], bool)
-    for number in range(10, 20):
-        top, left = 10 + number, 34 - number
-        piece = images[number, top : top + 20, left : left + 20]
-        images[number, top : top + 20, left : left + 20] = np.rot90(piece)
-        masks[number, top : top + 20, left : left + 20] = True
-    return images, np.arange(20) >= 10, masks
-
-
-def inputs(normals: np.ndarray, seed: int = 3) -> FitInputs:
-    return FitInputs(
-        dataset="mvtec",
-        category="bottle",
-        seed=seed,
-        normals=normals,
-        seen=normals[:0],
-        seen_masks=np.zeros((0, SIZE, SIZE), np.uint8),
-        progress=lambda line: None,
     )
 
 

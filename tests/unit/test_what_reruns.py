@@ -118,6 +118,7 @@ def test_the_leaves_of_the_settings_rerun_exactly_the_stages_of_the_table(projec
     params["variants"] = {name: params["variants"][name] for name in ("prn", "untrained", "prn-unet")}
     for run in params["benchmark"]["datasets"].values():
         run["variants"] = ["prn", "untrained"]
+    params["methods"] = {"patchcore": params["methods"]["patchcore"]}  # one method's section stands for all
     before = digests(parse_settings(params))
     wrong, tried = {}, 0
     for leaf in [*leaves(params), "download.sources.mvtec", "variants.prn"]:
