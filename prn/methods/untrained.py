@@ -3,6 +3,7 @@
 It shows what the ImageNet features and the prototypes alone achieve, so that a reader sees what training adds.
 """
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,8 +29,7 @@ class Method:
         if prototypes is None:
             raise PrnError("the untrained control needs prototypes")
         self.settings, self.device = settings, device
-        self.backbone = Backbone(settings.model.backbone, backbone, train_layer4=False).to(device).eval()
-        self.prototypes = prototypes.to(device)
+        self.backbone_state, self.prototypes = backbone, prototypes.to(device)
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Nothing is learnt beyond the prototypes."""
@@ -46,6 +46,12 @@ class Method:
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The norm of F - P* over channels, averaged over the three scales at the input size."""
         pixels = normalise(torch.from_numpy(images).to(self.device))
-        features = self.backbone.frozen(pixels)
+        features = self._backbone.frozen(pixels)
         maps = untrained_score_map(features, self.prototypes, images.shape[1:3]).cpu().numpy()
         return maps, top_mean(maps, self.settings.predict.top_pixels)
+
+    @functools.cached_property
+    def _backbone(self) -> Backbone:
+        """Built when images come: fitting does not need it."""
+        name = self.settings.model.backbone
+        return Backbone(name, self.backbone_state, train_layer4=False).to(self.device).eval()
