@@ -32,11 +32,12 @@ RECORDED_VERSIONS = (
     "torch",
     "torchvision",
     "numpy",
-    "opencv-python",
+    "opencv-python-headless",
     "scikit-learn",
     "scikit-image",
     "pandas",
     "safetensors",
+    "anomalib",
 )
 
 
