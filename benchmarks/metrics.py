@@ -21,6 +21,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ import numpy as np
 Values = Mapping[str, float | None]
 
 SIZE = 256
+LONG_SECONDS = 4  # a call is repeated until it has taken this much, at most five times
 KINDS = ("realistic", "quantised", "saturated")
 PACKAGES = (
     "numpy",
@@ -176,16 +178,19 @@ PEERS: dict[str, Callable[[np.ndarray, np.ndarray], Values]] = {
 }
 
 
-def measure(peer: str, count: int, kind: str) -> dict:
-    """CPU seconds of up to five calls (one, if it takes long), memory of the first, and the values."""
+def measure(peer: str, folder: Path, kind: str) -> dict:
+    """CPU seconds of up to five calls (one, if it takes long), memory of the first, and the values.
+
+    `folder` holds the maps and masks that all peers get.
+    """
     cv2.setNumThreads(1)
     function = PEERS[peer]
     function(*generated_maps(10, kind))
-    maps, masks = generated_maps(count, kind)
+    maps, masks = (np.load(folder / f"{name}.npy") for name in ("maps", "masks"))
     reset_peak()
     before = status_bytes("VmRSS")
     seconds: list[float] = []
-    while len(seconds) < 5 and sum(seconds) < 8:
+    while len(seconds) < 5 and sum(seconds) < LONG_SECONDS:
         start = time.process_time()
         values = function(maps, masks)
         seconds.append(time.process_time() - start)
@@ -205,11 +210,11 @@ def status_bytes(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}")
 
 
-def measured_apart(peer: str, count: int, kind: str) -> dict:
-    command = [sys.executable, str(Path(__file__)), "--measure", peer, str(count), kind]
+def measured_apart(peer: str, folder: Path, kind: str) -> dict:
+    command = [sys.executable, str(Path(__file__)), "--measure", peer, str(folder), kind]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"{peer}, {count} {kind} maps: {result.stderr[-2000:]}")
+        raise RuntimeError(f"{peer}, {kind} maps: {result.stderr[-2000:]}")
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -221,19 +226,20 @@ def run_all(counts: list[int], rounds: int, log: Path | None) -> dict[tuple[int,
     results: dict[tuple[int, str, str], dict] = {}
     for count in counts:
         for kind in KINDS:
-            for turn in range(rounds):
-                for peer in PEERS:
-                    known = results.get((count, kind, peer))
-                    if known and sum(known["seconds"]) > 8 * (turn + 1):
-                        continue
-                    found = measured_apart(peer, count, kind)
-                    if log:
-                        with log.open("a", encoding="utf-8") as file:
-                            print(json.dumps({"maps": count, "kind": kind, "peer": peer, **found}), file=file)
-                    if known:
-                        found["seconds"] += known["seconds"]
-                    results[count, kind, peer] = found
-                    print(count, kind, peer, [round(s, 3) for s in found["seconds"]], file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                for part, values in zip(("maps", "masks"), generated_maps(count, kind), strict=True):
+                    np.save(folder / f"{part}.npy", values)
+                for turn in range(rounds):
+                    for peer in PEERS:
+                        known = results.get((count, kind, peer), {"seconds": []})
+                        if turn and sum(known["seconds"]) > LONG_SECONDS * (turn + 1):
+                            continue
+                        found = measured_apart(peer, folder, kind)
+                        if log:
+                            with log.open("a", encoding="utf-8") as file:
+                                print(json.dumps({"maps": count, "kind": kind, "peer": peer, **found}), file=file)
+                        results[count, kind, peer] = {**found, "seconds": known["seconds"] + found["seconds"]}
     return results
 
 
@@ -359,11 +365,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often the peers take turns")
     parser.add_argument("--page", type=Path, help="Markdown page that receives the table; standard output without")
     parser.add_argument("--log", type=Path, help="file that receives every single measurement as a line of JSON")
-    parser.add_argument("--measure", nargs=3, metavar=("PEER", "MAPS", "KIND"), help="one measurement, as JSON")
+    parser.add_argument("--measure", nargs=3, metavar=("PEER", "FOLDER", "KIND"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        peer, count, kind = arguments.measure
-        print(json.dumps(measure(peer, int(count), kind)))
+        peer, folder, kind = arguments.measure
+        print(json.dumps(measure(peer, Path(folder), kind)))
         return
     results = run_all(arguments.maps, arguments.rounds, arguments.log)
     lines = [*bars(results, arguments.maps), "", *table(results, arguments.maps)]
