@@ -12,12 +12,14 @@ from prn.reporting.deviations import deviations_page
 from prn.reporting.document import GENERATED_BY, Block, Figure, Page, write_page, write_text
 from prn.reporting.failures import Failures, failures_page
 from prn.reporting.html import HTML, write_html
+from prn.reporting.legacy import legacy_blocks
+from prn.reporting.operating import operating_blocks
 from prn.reporting.overview import overview_page
 from prn.reporting.paper_tables import paper_tables_page
 from prn.reporting.pictures import Studio, category_figures, dataset_figures
 from prn.reporting.results import Results, StaleCheck, from_csv, planned_runs, read_results, to_csv, unplanned_runs
 from prn.reporting.run_card import card_path, runs_page, write_run_cards
-from prn.reporting.wording import dataset_name
+from prn.reporting.wording import compared_variants, dataset_name
 
 
 def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> None:
@@ -34,6 +36,10 @@ def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> No
         drawn = {category: category_figures(studio, dataset, category) for category in results.categories(dataset)}
         figures: dict[str, list[Block]] = {category: pictures.blocks for category, pictures in drawn.items()}
         figures[""] = dataset_figures(studio, dataset, list(drawn.values()))
+        variants = compared_variants(dataset, results)
+        figures[""] += operating_blocks(root, dataset, results, variants) + legacy_blocks(
+            root, dataset, results, variants
+        )
         failures[dataset] = [one for pictures in drawn.values() for one in pictures.failures]
         page = dataset_page(dataset, settings, results, figures)
         pages.append((page, f"{dataset_name(dataset)}, category by category, measured beside published"))

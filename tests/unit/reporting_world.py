@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from prn.config import BenchmarkSettings, DatasetRun, ReportSettings, Settings
 from prn.datasets.images import CategoryTensors
 from prn.datasets.rows import IndexRow, write_index
-from prn.metrics import image_auroc, localization_metrics
+from prn.metrics import image_auroc, localization_metrics, operating_points
 from prn.predictions import save_predictions
 from prn.splits import make_split, save_split
 
@@ -134,6 +135,8 @@ def _run(root: Path, tensors: CategoryTensors, labels: dict[str, int], split, va
             "confidence": {"image_auroc": [0.5, 0.75 if split.seed == 42 else 0.85]},
             "seconds_per_image": 0.0125,
             "reasons": {},
+            "operating_points": [asdict(point) for point in operating_points(scores, truth)],
+            "legacy": {"legacy_pro_rd4ad_200": 0.5, "legacy_pro_cflow_1000": 0.25 if split.seed == 42 else None},
             "counts": {
                 "train_normal": len(split.train_normal),
                 "seen": len(split.seen),

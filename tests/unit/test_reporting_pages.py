@@ -163,6 +163,19 @@ def test_the_data_set_page_shows_how_sure_the_numbers_are(reports: Path, values:
     assert not any(row[:2] == ["carpet", "PatchCore"] for row in rows)  # not run
 
 
+def test_the_data_set_page_shows_operating_points_and_legacy_columns(reports: Path) -> None:
+    files = [reports.parent / f"data/metrics/mvtec/bottle/prn/seed{seed}.json" for seed in (42, 43)]
+    stored = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    found = tables(reports / "mvtec.md")
+    points = [{point["rule"]: point for point in data["operating_points"]} for data in stored]
+    (row,) = [row for row in found["Operating points"][0] if row[:2] == ["bottle", "PRN"]]
+    assert row[2] == printed(fmean(100 * each["fpr <= 0.01"]["recall"] for each in points))
+    assert row[5] == printed(fmean(each["recall >= 1"]["false_alarms_per_1000_good"] for each in points))
+    (row,) = [row for row in found["PRO as other evaluations compute it"][0] if row[:2] == ["bottle", "PRN"]]
+    assert row[2:] == [printed(100 * fmean(data["pro"] for data in stored)), "50.0", "25.0"]
+    assert "not run" not in {cell for row in found["Operating points"][0] for cell in row}
+
+
 def test_missing_values_are_named_with_their_reason(reports: Path) -> None:
     text = (reports / "btad.md").read_text(encoding="utf-8")
     assert "n/a: 2 images have no mask: 02 (prn)" in text
