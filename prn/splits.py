@@ -143,7 +143,7 @@ def _draw(test: Sequence[IndexRow], name: str, seed: int, count: int) -> tuple[l
             "a mask that is not empty; lower split.seen_anomalies or add masks"
         )
     without = sum(not row.mask for row in candidates)
-    return seen, f"{without} anomalies have no mask: pixel metrics are n/a" if without else ""
+    return seen, f"{without} of {len(candidates)} anomalies have no mask: pixel metrics are n/a" if without else ""
 
 
 def shots(split: Split, count: int) -> list[str]:

@@ -36,7 +36,7 @@ def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progres
     """
     known = dataset in registry.dataset_names()
     path = None if source is None else local_path(source)
-    if source is not None and path is not None and not is_address(source) and _is_tree(dataset, path, known):
+    if source is not None and path is not None and not is_address(source) and is_tree(dataset, path, known):
         return _receipt(dataset, path if path.is_file() else tree_root(dataset, path), {}, published=False)
     if not known:
         raise SettingsError(f"{source!r} as the source of {dataset!r}: a data set of your own is a folder or a CSV")
@@ -70,7 +70,7 @@ def tree_root(dataset: str, folder: Path) -> Path:
     return folder / around if around and (folder / around).is_dir() else folder
 
 
-def _is_tree(dataset: str, path: Path, known: bool) -> bool:
+def is_tree(dataset: str, path: Path, known: bool) -> bool:
     """Whether a user's path is data as it is (a folder of images, a CSV), not an archive or a folder of archives."""
     if not path.exists():
         expected = f"an archive or the extracted folder of {dataset}" if known else "a folder of images or a CSV"

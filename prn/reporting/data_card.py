@@ -9,9 +9,10 @@ from typing import Any
 
 from safetensors import safe_open
 
+from prn.artifacts import sha256_file
 from prn.config import Settings
 from prn.datasets.registry import check_counts, find, registry
-from prn.datasets.rows import IndexRow, read_index
+from prn.datasets.rows import IndexRow, contradictions, read_index
 from prn.errors import PrnError
 from prn.metrics.groups import AREA_EDGES
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
@@ -33,7 +34,7 @@ def data_card_page(root: Path, settings: Settings, results: Results) -> Page:
         )
     page.add(
         "Counts come from the index of each category (every image was decoded once), splits from their manifests."
-        " Areas are shares of the image at full resolution."
+        " Areas are measured at full resolution."
     )
     for dataset in [*results.datasets(), TEXTURES]:
         page.add(Heading(dataset_name(dataset)), *_terms(root, dataset))
@@ -49,7 +50,7 @@ def _terms(root: Path, dataset: str) -> list[Block]:
     lines = []
     if dataset in registry():
         facts = find(dataset)
-        lines += [f"[{facts.title}]({facts.home}), licence {facts.licence}", f"cite: {facts.citation}"]
+        lines += [f"[{facts.title}]({facts.home}), licence {facts.licence}", f"please cite: {facts.citation}"]
         lines += [facts.note] if facts.note else []
     else:
         lines.append("a data set of the user's own: its licence is not known here")
@@ -68,35 +69,103 @@ def _textures(root: Path) -> list[Block]:
     for file in sorted((root / "data" / "tensors" / TEXTURES / "textures").glob("*.safetensors")):
         with safe_open(file, framework="np") as stored:
             count, size = stored.get_slice("textures").get_shape()[:2]
-        return [f"{plural(count, 'texture')} at {size}x{size}, the source of heterologous anomalies."]
-    return []
+            paths = json.loads((stored.metadata() or {}).get("prn", "{}")).get("paths", [])
+        folders = plural(len({Path(path).parent for path in paths}), "folder")
+        return [f"{plural(count, 'texture')} in {folders}, at {size}x{size}: the source of heterologous anomalies."]
+    return ["No texture was read: no variant of this run makes heterologous anomalies."]
 
 
 def _categories(root: Path, dataset: str, settings: Settings, results: Results) -> list[Block]:
-    counts, types, remarks = [], [], []
+    indexed: dict[str, tuple[list[IndexRow], dict[int, Split]]] = {}
+    remarks = []
     for category in results.categories(dataset):
         file = root / "data" / "index" / dataset / f"{category}.csv"
         if not file.is_file():
             remarks.append(f"{category}: not indexed")
             continue
-        rows = read_index(file)
-        splits = _splits(root, dataset, category, settings)
-        counts.append([category, *_counts(rows, splits), _sizes(rows)])
-        types += [[category, *line] for line in _types(rows, splits)]
+        rows, splits = read_index(file), _splits(root, dataset, category, settings)
+        indexed[category] = rows, splits
         found = _remarks(root, dataset, category, rows, splits)
         if dataset in registry() and not settings.benchmark.generated_images:
             found += _published(dataset, category, rows)
         remarks += [f"{category}: {text}" for text in found]
-    header = ["Category", "Training normals", "Training anomalies", "Test good", "Test defective", "Used to train"]
-    header += ["Seen", "Tested good", "Tested defective", "Image sizes"]
-    blocks: list[Block] = [Table(header, counts)] if counts else []
-    if types:
-        edges = ["0", *(f"{100 * edge:g}" for edge in AREA_EDGES), "100"]
-        bins = [f"{low}-{high} %" for low, high in pairwise(edges)]
-        header = ["Category", "Defect", "Images", "Without mask", "Smallest", "Median", "Largest", *bins, "Seen"]
-        title = Heading("Defect types and their areas", 3)
-        blocks += [title, "The last column counts the type's seen anomalies by seed.", Table(header, types, left=2)]
+    blocks: list[Block] = []
+    if indexed:
+        seeds = settings.benchmark.seeds
+        blocks += [
+            _count_table(indexed),
+            *_type_tables(indexed, seeds),
+            *_checksums(root, dataset, list(indexed), seeds),
+        ]
     return [*blocks, Heading("Remarks", 3), Bullets(remarks) if remarks else "None."]
+
+
+def _count_table(indexed: dict[str, tuple[list[IndexRow], dict[int, Split]]]) -> Table:
+    header = ["Category", "Training normals", "Training anomalies", "Test good", "Test defective", "Used to train"]
+    header += ["Seen", "Tested good", "Tested defective", "Width x height"]
+    rows = [[category, *_counts(rows, splits), _sizes(rows)] for category, (rows, splits) in indexed.items()]
+    return Table(header, rows)
+
+
+def _type_tables(indexed: dict[str, tuple[list[IndexRow], dict[int, Split]]], seeds: list[int]) -> list[Block]:
+    """Defect types with what was drawn of each, and the areas of their masks."""
+    types, areas = [], []
+    for category, (rows, splits) in indexed.items():
+        kind_of = {row.path: row.type for row in rows}
+        for kind in sorted({row.type for row in rows if row.label}):
+            chosen = [row for row in rows if row.label and row.type == kind]
+            without = sum(not row.mask for row in chosen)
+            seen = [str(sum(kind_of.get(p) == kind for p in splits[s].seen)) if s in splits else "n/a" for s in seeds]
+            types.append([category, kind, f"{len(chosen):,}", f"{without:,}", *seen])
+            if masked := [row.mask_area / (row.width * row.height) for row in chosen if row.mask]:
+                areas.append([category, kind, *_areas(masked)])
+    if not types:
+        return []
+    header = ["Category", "Defect", "Images", "Without mask", *(f"Seen, seed {seed}" for seed in seeds)]
+    blocks: list[Block] = [Heading("Defect types", 3), Table(header, types, left=2)]
+    if areas:
+        edges = ["0", *(f"{100 * edge:g}" for edge in AREA_EDGES), "100"]
+        header = ["Category", "Defect", "Smallest", "Median", "Largest"]
+        header += [f"{low}-{high} %" for low, high in pairwise(edges)]
+        text = "Share of the image that a mask covers, and how many masks lie in each range."
+        blocks += [Heading("Defect areas", 3), text, Table(header, areas, left=2)]
+    return blocks
+
+
+def _areas(shares: list[float]) -> list[str]:
+    bins = Counter(sum(share >= edge for edge in AREA_EDGES) for share in shares)
+    extent = [_share(value) for value in (min(shares), median(shares), max(shares))]
+    return [*extent, *(str(bins[place]) for place in range(len(AREA_EDGES) + 1))]
+
+
+def _share(value: float) -> str:
+    """A share in percent with two digits that count."""
+    percent = 100 * value
+    digits = 0 if percent >= 9.95 else 1 if percent >= 0.995 else 2 if percent >= 0.0995 else 3
+    return f"{percent:.{digits}f} %"
+
+
+def _checksums(root: Path, dataset: str, categories: list[str], seeds: list[int]) -> list[Block]:
+    """What stands for the bytes of every image and mask that was indexed, and of every split."""
+
+    def start(file: Path) -> str:
+        return f"`{sha256_file(file)[:16]}`" if file.is_file() else "n/a"
+
+    data = root / "data"
+    rows = [
+        [
+            category,
+            start(data / "index" / dataset / f"{category}.csv"),
+            *(start(data / "splits" / dataset / category / f"seed{seed}.json") for seed in seeds),
+        ]
+        for category in categories
+    ]
+    text = (
+        "The first 16 digits of the sha256 of each index, which holds those of its images and masks, and of each split."
+        " `prn verify` holds the files against the index."
+    )
+    header = ["Category", "Index", *(f"Split, seed {seed}" for seed in seeds)]
+    return [Heading("Checksums", 3), text, Table(header, rows)]
 
 
 def _counts(rows: list[IndexRow], splits: dict[int, Split]) -> list[str]:
@@ -126,51 +195,47 @@ def _sizes(rows: list[IndexRow]) -> str:
     return f"{min(widths)}-{max(widths)}x{min(heights)}-{max(heights)}"
 
 
-def _types(rows: list[IndexRow], splits: dict[int, Split]) -> list[list[str]]:
-    """One line a defect type: images, masks, areas, and how many of it were drawn as seen."""
-    kind_of = {row.path: row.type for row in rows}
-    lines = []
-    for kind in sorted({row.type for row in rows if row.label}):
-        chosen = [row for row in rows if row.label and row.type == kind]
-        areas = [row.mask_area / (row.width * row.height) for row in chosen if row.mask and row.mask_area >= 0]
-        without = sum(not row.mask for row in chosen)
-        extent = [_share(value) for value in (min(areas), median(areas), max(areas))] if areas else ["n/a"] * 3
-        bins = Counter(sum(area >= edge for edge in AREA_EDGES) for area in areas)
-        seen = ", ".join(
-            f"{sum(kind_of.get(path) == kind for path in split.seen)} ({seed})" for seed, split in splits.items()
-        )
-        spread = [str(bins[place]) for place in range(len(AREA_EDGES) + 1)]
-        lines.append([kind, f"{len(chosen):,}", str(without), *extent, *spread, seen or "n/a"])
-    return lines
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.2g} %"
-
-
 def _remarks(root: Path, dataset: str, category: str, rows: list[IndexRow], splits: dict[int, Split]) -> list[str]:
-    """What was dropped or moved, and what was lost in shrinking."""
-    found = []
+    """What was dropped or moved, which labels contradict each other, and what was lost in shrinking."""
+    said: dict[str, list[int]] = {}
     for seed, split in splits.items():
-        for reason, count in sorted(Counter(split.dropped.values()).items()):
-            found.append(f"seed {seed}: {plural(count, 'image')} dropped, {reason}")
-        if split.moved:
-            moved = plural(len(split.moved), "training anomaly", "training anomalies")
-            found.append(f"seed {seed}: {moved} moved to the test set")
-        if split.note:
-            found.append(f"seed {seed}: {split.note}")
-    empty = sum(bool(row.mask) and row.label == 1 and row.mask_area == 0 for row in rows)
-    if empty:
+        for text in _of_split(split):
+            said.setdefault(text, []).append(seed)
+    found = []
+    for text, seeds in said.items():
+        which = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: "
+        found.append(text if len(seeds) == len(splits) else which + text)
+    found += [f"`{normal}` and `{defect}` are the same image" for normal, defect in contradictions(rows)]
+    if empty := sum(bool(row.mask) and row.label == 1 and row.mask_area == 0 for row in rows):
         found.append(f"{plural(empty, 'defect')} with an empty mask")
+    masks = sum(row.label == 1 and row.mask_area > 0 for row in rows)
     for file in sorted((root / "data" / "tensors" / dataset / category).glob("*.safetensors.prov.json")):
-        lost = ((_json(file) or {}).get("record") or {}).get("lost_regions")
-        size = file.name.partition(".")[0]
-        if lost is not None:
-            regions = plural(int(lost), "defect region") if lost else "no defect region"
-            found.append(
-                f"{regions} of all masks would vanish at {size}x{size}" + (" and kept one pixel" if lost else "")
-            )
+        record = (_json(file) or {}).get("record") or {}
+        if masks and "lost_regions" in record:
+            found.append(_lost(record, file.name.partition(".")[0], masks))
     return found
+
+
+def _of_split(split: Split) -> list[str]:
+    """What a user must know of one seed's split."""
+    found = [
+        f"{plural(count, 'image')} dropped ({reason})"
+        for reason, count in sorted(Counter(split.dropped.values()).items())
+    ]
+    if split.moved:
+        moved = plural(len(split.moved), "training anomaly", "training anomalies")
+        found.append(f"{moved} moved to the test set")
+    return [*found, split.note] if split.note else found
+
+
+def _lost(record: dict[str, Any], size: str, masks: int) -> str:
+    """How many regions of the masks would be gone at the working size."""
+    lost, touched = int(record["lost_regions"]), record.get("masks_with_lost_regions")
+    if not lost:
+        return f"no defect region vanishes at {size}x{size}"
+    where = "" if touched is None else f" in {touched} of {plural(masks, 'mask')}"
+    each = "it keeps" if lost == 1 else "each keeps"
+    return f"{plural(lost, 'defect region')}{where} would vanish at {size}x{size}; {each} one pixel"
 
 
 def _published(dataset: str, category: str, rows: list[IndexRow]) -> list[str]:

@@ -13,6 +13,7 @@ import yaml
 from prn.cli import STAGES, main, parser
 from prn.datasets import capacity
 from prn.datasets.images import CategoryTensors
+from prn.datasets.listing import listing_digest
 from prn.errors import DataCorrupt, DataMissing
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
@@ -207,6 +208,30 @@ def test_a_cache_from_other_images_is_refused(work, own, monkeypatch):
         category_tensors(job)
     (work.root / f"data/index/mine/{OWN}.csv").unlink()
     assert len(category_tensors(job).paths) == 10  # a machine that only trains needs no index
+
+
+def test_a_changed_listing_of_ones_own_has_another_digest(work, own):
+    def digest(category=OWN):
+        return listing_digest("mine", str(own.parent), category)
+
+    seen = {digest()}
+    assert digest() in seen
+    write_tree(mvtec_tree("another"), own.parent)
+    assert digest() in seen  # another category's business
+    (own / "license.txt").write_text("CC0")
+    assert digest() in seen
+    for change in (
+        lambda: (own / "train/good/new.png").write_bytes(picture(7)),
+        lambda: (own / "train/good/new.png").write_bytes(picture(7, 30, 30)),
+        lambda: (own / "test/bent/000.png").rename(own / "test/good/900.png"),
+        (own / "ground_truth/bent/001_mask.png").unlink,
+    ):
+        change()
+        assert digest() not in seen
+        seen.add(digest())
+    assert listing_digest("mine", str(own.parent), "absent") == ""
+    assert listing_digest("mine", str(own.parent / "absent"), OWN) == ""
+    assert listing_digest("mvtec", None, "bottle") == listing_digest("mvtec", "file:archives", "bottle") == ""
 
 
 def test_too_little_disk_for_the_cache_is_known_before_the_first_image(work, own, monkeypatch):

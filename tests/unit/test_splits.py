@@ -102,7 +102,7 @@ def test_an_anomaly_without_a_mask_or_with_an_empty_one_is_never_seen():
     rows += [row("cup/test/bent/009.png", area=0)]
     split = make_split(rows, "mvtec", "cup", 42, seen_anomalies=5)
     assert split.seen == [f"cup/test/bent/{i:03}.png" for i in (1, 5, 0, 2, 4)]  # ORDER_OF_TEN without 6 to 9
-    assert split.note == "3 anomalies have no mask: pixel metrics are n/a"
+    assert split.note == "3 of 10 anomalies have no mask: pixel metrics are n/a"
     assert "cup/test/bent/007.png" in split.test
 
 

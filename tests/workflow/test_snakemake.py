@@ -67,6 +67,12 @@ def test_the_readmes_rule_graph_is_the_workflows(project, tmp_path):
     assert reached(shown) == {(a, b) for a, b in reached(edges) if b != "all"}
 
 
+def test_names_with_spaces_reach_the_commands_in_one_piece(project):
+    for file in (project / "workflow/rules").glob("*.smk"):
+        text = file.read_text(encoding="utf-8")
+        assert not re.findall(r"\{(?:wildcards\.\w+|log)\}", text), file  # `:q` quotes them
+
+
 def test_a_part_is_planned_by_its_name(bench):
     assert planned(bench.snakemake("-n", "mean-image").stdout)["evaluate"] == 1
     jobs = planned(bench.snakemake("-n", "part").stdout)
@@ -122,6 +128,11 @@ def test_run_rerun_delete_and_change(bench):
     bench.snakemake("all")
     assert bench.plan() == {}
     assert (bench.folder / "reports/mine.md").is_file()
+
+    # An image that the user adds is noticed, without any setting.
+    images = bench.folder / "images/part/test/good"
+    shutil.copy(images / "000.png", images / "900.png")
+    assert {"index", "split", "tensors", "train"} <= set(bench.plan())
 
 
 @pytest.mark.parametrize(

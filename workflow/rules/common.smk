@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from prn import layout
 from prn.config import parse_settings, resolve_variant
+from prn.datasets.listing import listing_digest
 from prn.views import view, view_of_prototypes
 from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
@@ -112,6 +113,19 @@ def cached_tensors(dataset, category):
     """A category's cached images, whose time stamp is ignored, and the index (for textures the receipt) that decides."""
     source = layout.RECEIPT if dataset == layout.TEXTURES["dataset"] else layout.INDEX
     return [ancient(tensors_of(dataset, category)), source.format(dataset=dataset, category=category)]
+
+
+def own_listing(wildcards):
+    """What a user's own folder or CSV lists for a category: a changed listing makes a new index, and of no other one."""
+    source = SETTINGS.download.sources.get(wildcards.dataset)
+    return listing_digest(wildcards.dataset, source, wildcards.category)
+
+
+@lru_cache(maxsize=None)
+def own_textures():
+    """What a user's own folder of textures lists."""
+    dataset, category = layout.TEXTURES["dataset"], layout.TEXTURES["category"]
+    return listing_digest(dataset, SETTINGS.download.sources.get(dataset), category)
 
 
 def outputs(artefact):

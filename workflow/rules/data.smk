@@ -23,7 +23,8 @@ rule download:
         settings=cell_settings("download"),
         code=code_digest("download"),
     shell:
-        "python -m prn download --dataset {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        # Also on the terminal: licence and citation, progress, and where to put an archive that has to be fetched by hand.
+        "python -m prn download --dataset {wildcards.dataset:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule index:
@@ -38,9 +39,10 @@ rule index:
     params:
         settings=cell_settings("index"),
         code=code_digest("index"),
+        listing=own_listing,
     shell:
-        "python -m prn index --dataset {wildcards.dataset} --category {wildcards.category}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn index --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule tensors:
@@ -55,6 +57,7 @@ rule tensors:
     params:
         settings=cell_settings("tensors"),
         code=code_digest("tensors"),
+        listing=lambda wildcards: own_textures() if wildcards.dataset == layout.TEXTURES["dataset"] else "",
     shell:
-        "python -m prn tensors --dataset {wildcards.dataset} --category {wildcards.category}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn tensors --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

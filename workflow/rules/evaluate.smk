@@ -26,8 +26,8 @@ rule predict:
         code=method_code("predict"),
         tensors_code=TENSORS_CODE,
     shell:
-        "python -m prn predict --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
-        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn predict --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
+        " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -52,5 +52,5 @@ rule evaluate:
         predict_code=method_code("predict"),
         tensors_code=TENSORS_CODE,
     shell:
-        "python -m prn evaluate --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
-        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn evaluate --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
+        " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -19,7 +19,7 @@ rule weights:
         ),
         code=code_digest("weights"),
     shell:
-        "python -m prn weights --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn weights --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule prototypes:
@@ -39,5 +39,5 @@ rule prototypes:
         code=code_digest("prototypes"),
         tensors_code=TENSORS_CODE,
     shell:
-        "python -m prn prototypes --dataset {wildcards.dataset} --category {wildcards.category} --seed {params.seed}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn prototypes --dataset {wildcards.dataset:q} --category {wildcards.category:q} --seed {params.seed}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

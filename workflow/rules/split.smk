@@ -19,5 +19,5 @@ rule split:
         settings=cell_settings("split"),
         code=code_digest("split"),
     shell:
-        "python -m prn split --dataset {wildcards.dataset} --category {wildcards.category} --seed {wildcards.seed}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn split --dataset {wildcards.dataset:q} --category {wildcards.category:q} --seed {wildcards.seed:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

@@ -25,6 +25,7 @@ rule train:
         settings=cell_settings("train"),
         code=method_code("train"),
         tensors_code=TENSORS_CODE,
+        textures=lambda wildcards: own_textures() if needs(wildcards.variant, "textures") else "",
     shell:
-        "python -m prn train --dataset {wildcards.dataset} --category {wildcards.category} --variant {wildcards.variant}"
-        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
+        "python -m prn train --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
+        " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"
