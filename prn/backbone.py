@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from prn.errors import DataCorrupt, DataMissing, SettingsError
+from prn.vgg import random_vgg16
 
 # Channels of layer1 to layer4; the maps are 1/4, 1/8, 1/16 and 1/32 of the input in height and width.
 BACKBONE_CHANNELS: dict[str, tuple[int, int, int, int]] = {
@@ -148,11 +149,14 @@ def random_weights(name: str, seed: int) -> dict[str, Tensor]:
     """Random features for tests and demonstrations without ImageNet weights: the same for the same seed.
 
     Convolutions are Kaiming-normal; each BatchNorm's statistics are those of smooth random images (spectrum 1/f, like
-    photographs) rounded to bfloat16, so that activations keep unit scale through all four blocks.
+    photographs) rounded to bfloat16, so that activations keep unit scale through all four blocks. `vgg16`, which has no
+    BatchNorm, is scaled likewise (`prn.vgg`).
     Raises SettingsError for an unknown name.
     """
-    _channels(name)
     generator = torch.Generator().manual_seed(seed)
+    if name == "vgg16":
+        return random_vgg16(generator, _smooth_images(generator, size=64))
+    _channels(name)
     with torch.device("meta"):
         network = _resnet(name)
     network.fc = nn.Identity()

@@ -88,7 +88,7 @@ class PrototypeSettings:
 class ModelSettings:
     """The network (paper 3.1-3.3)."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "wide_resnet50_2"] = "resnet18"
+    backbone: Literal["resnet18", "resnet34", "resnet50", "wide_resnet50_2", "vgg16"] = "resnet18"
     layer4: Literal["trainable", "frozen"] = "trainable"
     prototypes: bool = True
     fusion: bool = True

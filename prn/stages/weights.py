@@ -13,6 +13,8 @@ from prn.config import WeightsSettings
 from prn.errors import DataMissing
 from prn.stages.job import Job
 
+CLASSIFIERS = ("fc.", "classifier.")  # torchvision's names of the layers that no method uses
+
 
 def run(job: Job) -> None:
     """Write the backbone file; its metadata say whether the weights are ImageNet's or random."""
@@ -25,7 +27,7 @@ def run(job: Job) -> None:
             " machine with a network (weights.download: true)"
         )
     state = load_weights(source) if source else random_weights(backbone, seed=0)
-    state = {name: value.contiguous() for name, value in state.items() if not name.startswith("fc.")}
+    state = {name: value.contiguous() for name, value in state.items() if not name.startswith(CLASSIFIERS)}
     kind = "imagenet" if source else "random"
     path = layout.path(layout.BACKBONE, backbone=backbone)
     with atomic_write(path) as temporary:
@@ -36,15 +38,17 @@ def run(job: Job) -> None:
 
 
 def _find(backbone: str, settings: WeightsSettings) -> Path | None:
-    """The weights' file: the settings' path, else the weights folder, else torchvision's download."""
-    if settings.path:
-        return Path(settings.path).expanduser()
+    """The weights' file: the settings' path or the fitting file in it, else the weights folder, else a download."""
     folder = Path(layout.WEIGHTS_FOLDER)
+    if settings.path:
+        folder = Path(settings.path).expanduser()
+        if not folder.is_dir():
+            return folder
     candidates = sorted([*folder.glob(f"{backbone}[-_.]*.safetensors"), *folder.glob(f"{backbone}[-_.]*.pth")])
     candidates += sorted([*folder.glob(f"{backbone}.safetensors"), *folder.glob(f"{backbone}.pth")])
     if candidates:
         return candidates[0]
-    return _download(backbone, folder) if settings.download else None
+    return _download(backbone, Path(layout.WEIGHTS_FOLDER)) if settings.download else None
 
 
 def _download(backbone: str, folder: Path) -> Path | None:

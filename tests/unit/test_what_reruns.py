@@ -48,6 +48,8 @@ OTHER = {
     "synthesis.homologous_source": "same",
     "synthesis.homologous_shuffle": "strips",
     "methods.patchcore.crop": 128,
+    "methods.kdad.layers_train": 5,
+    "methods.kdad.layers_test": 2,
     "train.shots": 5,
     "split.seen_anomalies": 20,
     "train.steps": 10,
