@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 data missing, 4 data 
 """
 
 import argparse
+import datetime
 import importlib
 import json
 import os
@@ -72,6 +73,10 @@ def parser() -> argparse.ArgumentParser:
         "miniature", help="build the demo's small archives from photographs of scikit-image"
     )
     miniature.add_argument("--out", type=Path, required=True, help="folder for the archives")
+    publish = commands.add_parser("publish", help="copy a preset's finished pages to reports/, small enough for git")
+    publish.add_argument(
+        "--from", dest="source", type=Path, required=True, help="the preset's work folder, runs/<preset>"
+    )
     return main_parser
 
 
@@ -83,6 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
             from prn.datasets.miniature import build_miniatures
 
             build_miniatures(options.out)
+        elif options.command == "publish":
+            from prn.reporting.publish import publish
+
+            print(publish(options.source, Path("reports"), datetime.date.today()))
         else:
             _run_stage(options)
     except PrnError as error:

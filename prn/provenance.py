@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -84,7 +85,7 @@ def finish(
         "settings_digest": settings_digest(settings),
         "code": code,
         "inputs": {path.as_posix(): artefact_hash(path) for path in inputs},
-        "record": {**record, **environment()},
+        "record": {**record, **environment(), **peak_memory()},
     }
     write_json(sidecar(str(artefact)), provenance)
 
@@ -179,6 +180,14 @@ def commit() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "tree_clean": False}
     return {"commit": head, "tree_clean": not dirty}
+
+
+def peak_memory() -> dict[str, float | None]:
+    """The most memory in MB that this process has held: its own, and what torch took of a GPU (None without one)."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_available() else None
+    return {"peak_cpu_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, "peak_gpu_mb": gpu}
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -3,11 +3,21 @@
 from statistics import fmean
 
 from prn.config import Settings
-from prn.reporting.document import Heading, Page, Table
+from prn.reporting.document import Block, Heading, Page, Table
 from prn.reporting.paper_tables import TABLES
 from prn.reporting.published import MEAN, published_value
 from prn.reporting.results import METRICS, Results
-from prn.reporting.wording import METRIC_NAMES, dataset_name, generated_title, is_ablation, plural, signed
+from prn.reporting.wording import (
+    METRIC_NAMES,
+    UNTRAINED,
+    dataset_name,
+    generated_note,
+    generated_title,
+    is_ablation,
+    measured,
+    plural,
+    signed,
+)
 
 WHAT = {
     "prn-unet": "U-Net only (Table 4)",
@@ -27,22 +37,53 @@ WHAT = {
 }
 
 
-def ablations_page(settings: Settings, results: Results) -> Page:
-    """The paper's ablations and our own."""
+def ablations_page(settings: Settings, results: Results, grids: list[Block]) -> Page:
+    """The paper's ablations and our own; `grids` are the figures of the variants side by side."""
     page = Page("ablations.md", generated_title("Ablations", settings))
     page.add(
+        *generated_note(settings),
         "What each change costs or brings: the variant minus `prn` on the categories and seeds that both have. The"
-        " paper's difference is that of its MVTec AD means."
+        " paper's difference is that of its MVTec AD means.",
     )
     rows = [row for dataset in results.datasets() for row in _rows(dataset, settings, results)]
     header = ["Data set", "Variant", "What changes", "Categories", *(f"Δ {METRIC_NAMES[metric]}" for metric in METRICS)]
     header += [f"paper Δ {METRIC_NAMES[metric]}" for metric in METRICS]
     page.add(Table(header, rows, left=3) if rows else "No variant of PRN was planned in this run.")
-    page.add("Means as in the paper (measured over the categories that the paper averages):")
+    page.add(*grids)
+    page.add("Tables 4 to 7 as in the paper: means over the categories that the paper averages.")
     for title, build in TABLES:
         if title.startswith(("Table 4", "Table 5", "Table 6", "Table 7")):
             page.add(Heading(title), build(results))
+    values = [row for dataset in results.datasets() for row in _values(dataset, results)]
+    if values:
+        header = ["Data set", "Category", "Variant", *(METRIC_NAMES[metric] for metric in METRICS)]
+        page.add(
+            Heading("Every variant, category by category"),
+            "Mean over the seeds, ± their standard deviation; `prn` and the untrained control first.",
+            Table(header, values, left=3),
+        )
     return page
+
+
+def _values(dataset: str, results: Results) -> list[list[str]]:
+    """The measured values of PRN, the control and PRN's variants; nothing for a data set without variants."""
+    changed = [name for name in results.variants(dataset) if is_ablation(name)]
+    if not changed:
+        return []
+    base = [name for name in ("prn", UNTRAINED) if name in results.variants(dataset)]
+    names = [*base, *changed]
+    rows = []
+    for category in [*results.categories(dataset), MEAN]:
+        for name in names:
+            found = [
+                results.mean(dataset, name, metric)
+                if category == MEAN
+                else results.value(dataset, category, name, metric)
+                for metric in METRICS
+            ]
+            first = "**Mean**" if category == MEAN else category
+            rows.append([dataset_name(dataset), first, f"`{name}`", *(measured(one, spread=True) for one in found)])
+    return rows
 
 
 def _rows(dataset: str, settings: Settings, results: Results) -> list[list[str]]:

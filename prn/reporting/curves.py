@@ -1,18 +1,14 @@
-"""Figures of scores: ROC, precision-recall and PRO curves with seed bands, score histograms, recall by defect size."""
+"""Curves of scores (ROC, precision-recall, PRO) on common grids, and recall by defect size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from prn.metrics import (
     Curve,
     PixelRanking,
-    image_auroc,
     image_roc_curve,
     metrics_by_area,
     precision_recall_curve,
@@ -20,13 +16,10 @@ from prn.metrics import (
     rank_pixels,
     roc_curve,
 )
-from prn.reporting import style
 from prn.reporting.evidence import Evidence
-from prn.reporting.wording import number, variant_name
 
 PRO_LIMIT = 0.3
 SIZE_FPR = "0.01"
-BINS = 24
 
 
 class Scored:
@@ -79,34 +72,18 @@ PANELS = (
 )
 
 
-def curves_figure(runs: dict[str, list[Scored]], path: Path) -> None:
-    """Write the four curves; `runs` holds the seeds of each variant: the line is their mean, the band their range."""
-    names = list(runs)
-    with style.figure(11.2, 3.1) as made:
-        axes = made.subplots(1, len(PANELS))
-        for axis, panel in zip(axes, PANELS, strict=True):
-            drawn = [_band(axis, panel, name, names, runs[name]) for name in reversed(names)]
-            axis.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
-            axis.set(xlim=(0, panel.x_limit), ylim=(0, 1.02))
-            if not any(drawn):
-                axis.text(0.5, 0.5, "n/a", transform=axis.transAxes, ha="center", va="center")
-        handles, labels = axes[0].get_legend_handles_labels()
-        axes[0].legend(handles[::-1], labels[::-1], loc="lower right")
-        style.save(made, path)
+GRID = 301
 
 
-def _band(axis: Axes, panel: Panel, name: str, names: list[str], runs: list[Scored]) -> bool:
-    """Draw one variant's mean and range; whether there was anything to draw."""
-    colour, dashes = style.variant_colour(name, names), style.variant_dashes(name, names)
-    curves = [curve for curve in map(panel.curve, runs) if curve is not None]
-    if not curves:
-        return False
-    grid = np.linspace(0, panel.x_limit, 301)
-    lines = np.stack([_at(curve, grid, panel.stepped) for curve in curves])
-    axis.plot(grid, lines.mean(axis=0), color=colour, linestyle=dashes, label=variant_name(name))
-    if len(lines) > 1:
-        axis.fill_between(grid, lines.min(axis=0), lines.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-    return True
+def grid_of(panel: Panel) -> np.ndarray:
+    """The places along the x axis at which a panel's curves are drawn."""
+    return np.linspace(0, panel.x_limit, GRID)
+
+
+def heights(panel: Panel, scored: Scored) -> np.ndarray | None:
+    """A run's curve on the panel's grid, None where it cannot be given."""
+    curve = panel.curve(scored)
+    return None if curve is None else _at(curve, grid_of(panel), panel.stepped)
 
 
 def _at(curve: Curve, grid: np.ndarray, stepped: bool) -> np.ndarray:
@@ -118,31 +95,6 @@ def _at(curve: Curve, grid: np.ndarray, stepped: bool) -> np.ndarray:
     run = curve.x[right] - curve.x[right - 1]
     part = np.divide(grid - curve.x[right - 1], run, out=np.ones_like(grid), where=run > 0)
     return curve.y[right - 1] + (curve.y[right] - curve.y[right - 1]) * part.clip(0, 1)
-
-
-def histogram_figure(runs: dict[str, Scored], path: Path) -> None:
-    """Write image-score histograms, good against defective, one panel a variant (first seed); each on its own scale."""
-    with style.figure(2.9 * len(runs) + 0.4, 2.7) as made:
-        axes = made.subplots(1, len(runs), squeeze=False)[0]
-        for axis, (name, scored) in zip(axes, runs.items(), strict=True):
-            scores, defective = scored.evidence.image_scores, scored.evidence.defective
-            edges = np.histogram_bin_edges(scores, BINS)
-            axis.hist(scores[~defective], edges, color=style.BLUE, alpha=0.75, label=f"good ({(~defective).sum()})")
-            axis.hist(
-                scores[defective],
-                edges,
-                histtype="step",
-                hatch="////",
-                color=style.VERMILION,
-                linewidth=1.4,
-                label=f"defective ({defective.sum()})",
-            )
-            area = image_auroc(scores, defective)
-            axis.set_title(f"{variant_name(name)}, image AUROC {'n/a' if area is None else number(100 * area)}")
-            axis.set(xlabel="image score", ylabel="images")
-            axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-            axis.legend()
-        style.save(made, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,34 +125,10 @@ def recall_by_size(scored: list[Scored]) -> list[SizeRecall]:
 
 
 def merge_sizes(parts: list[list[SizeRecall]]) -> list[SizeRecall]:
-    """The recall by size of several categories together."""
+    """The recall by size of several categories or seeds together; those without masks have none and do not count."""
     merged = []
-    for same in zip(*parts, strict=True):
+    for same in zip(*filter(None, parts), strict=True):
         regions = sum(one.regions for one in same)
         found = sum(one.regions * one.recall for one in same if one.recall is not None)
         merged.append(SizeRecall(same[0].name, regions, found / regions if regions else None))
     return merged
-
-
-def size_figure(recalls: dict[str, list[SizeRecall]], path: Path) -> None:
-    """Write recall by defect size, a bar a variant in each size class."""
-    names = list(recalls)
-    classes = [one.name for one in recalls[names[0]]]
-    width = 0.8 / len(names)
-    with style.figure(7.2, 3.0) as made:
-        axis = made.subplots()
-        for place, name in enumerate(names):
-            heights = [100 * (one.recall or 0) for one in recalls[name]]
-            positions = np.arange(len(classes)) + (place - (len(names) - 1) / 2) * width
-            colour = style.variant_colour(name, names)
-            axis.bar(positions, heights, width * 0.92, color=colour, label=variant_name(name))
-            for x, height, one in zip(positions, heights, recalls[name], strict=True):
-                text = "n/a" if one.recall is None else f"{height:.0f}"
-                axis.annotate(text, (x, height), ha="center", va="bottom", fontsize=7.5)
-        counts = [one.regions for one in recalls[names[0]]]
-        labels = [f"{name}\n{count:,} regions" for name, count in zip(classes, counts, strict=True)]
-        axis.set_xticks(np.arange(len(classes)), labels)
-        axis.set(xlabel="area of the defect region, share of the image", ylabel="regions found, %", ylim=(0, 112))
-        axis.grid(False, axis="x")
-        made.legend(loc="outside upper center", ncols=len(names))
-        style.save(made, path)

@@ -1,7 +1,7 @@
 """One page a data set: measured beside published, category by category, in the form of the paper's tables."""
 
 from prn.config import Settings
-from prn.reporting.document import Block, Bullets, Heading, Page, Table
+from prn.reporting.document import Block, Bullets, Heading, Page, Table, jump_line
 from prn.reporting.intervals import intervals
 from prn.reporting.published import MEAN, measured_by, published_mean, published_value
 from prn.reporting.results import METRICS, NOT_AVAILABLE, NOT_RUN, STALE, Results
@@ -9,6 +9,7 @@ from prn.reporting.wording import (
     METRIC_LETTERS,
     compared_variants,
     dataset_name,
+    generated_note,
     generated_title,
     is_ablation,
     listing,
@@ -20,22 +21,20 @@ from prn.reporting.wording import (
 
 # The paper's form: Tables 1 and 2 pair two metrics in a cell, Tables S1 and S2 give each metric a column.
 PAIRS = (("image_auroc", "pixel_auroc"), ("pro", "ap"))
-PAIR_TITLES = ("Image AUROC / pixel AUROC (Table 1)", "PRO / AP (Table 2)")
+PAIR_TITLES = ("Image AUROC / pixel AUROC", "PRO / AP")
 PAPER_TABLES = {"dagm": "Table S1", "btad": "Table S2", "ksdd2": "Table 8"}
-GENERATED_NOTE = (
-    "**These are generated images**: small archives in the published layout, made from photographs. Their numbers"
-    " say that the pipeline works; they are not comparable with the paper's, which stand here for the form of the page."
-)
 
 
 def dataset_page(dataset: str, settings: Settings, results: Results, figures: dict[str, list[Block]]) -> Page:
     """The page of one data set; `figures` holds what stands under each category's heading, under `""` the set's own."""
     page = Page(f"{dataset}.md", generated_title(dataset_name(dataset), settings))
     page.add(*introduction(dataset, settings, results))
+    page.add(jump_line(results.categories(dataset)))
     variants = compared_variants(dataset, results)
-    if dataset == "mvtec" or dataset not in PAPER_TABLES:
-        for pair, title in zip(PAIRS, PAIR_TITLES, strict=True):
-            page.add(Heading(title), comparison(dataset, results, variants, pair, joined=True))
+    if dataset not in PAPER_TABLES:
+        for pair, title, table in zip(PAIRS, PAIR_TITLES, ("Table 1", "Table 2"), strict=True):
+            heading = f"{title} ({table})" if dataset == "mvtec" else title
+            page.add(Heading(heading), comparison(dataset, results, variants, pair, joined=True))
     else:
         title = f"Image AUROC (I), pixel AUROC (P), PRO (O) and AP (A) ({PAPER_TABLES[dataset]})"
         page.add(Heading(title), comparison(dataset, results, variants, METRICS, joined=False))
@@ -51,7 +50,6 @@ def introduction(dataset: str, settings: Settings, results: Results) -> list[Blo
     """What the page's numbers are."""
     categories = results.categories(dataset)
     seeds = settings.benchmark.seeds
-    blocks: list[Block] = [GENERATED_NOTE] if settings.benchmark.generated_images else []
     variants = [variant for variant in results.variants(dataset) if is_ablation(variant)]
     text = (
         f"{plural(len(categories), 'category', 'categories')}, {plural(len(seeds), 'seed')}"
@@ -62,7 +60,7 @@ def introduction(dataset: str, settings: Settings, results: Results) -> list[Blo
     )
     if variants:
         text += " PRN's own variants stand in [ablations](ablations.md)."
-    return [*blocks, text]
+    return [*generated_note(settings), text]
 
 
 def comparison(dataset: str, results: Results, variants: list[str], metrics: tuple[str, ...], joined: bool) -> Table:

@@ -10,6 +10,7 @@ from prn.reporting.results import METRICS, NOT_RUN, OK, Results, Summary
 from prn.reporting.wording import (
     METRIC_NAMES,
     dataset_name,
+    generated_note,
     generated_title,
     is_ablation,
     measured,
@@ -85,6 +86,7 @@ def delta_page(settings: Settings, results: Results) -> Page:
     page = Page("delta_to_paper.md", generated_title("Difference to the paper", settings))
     tolerance = settings.report.tolerance
     page.add(
+        *generated_note(settings),
         f"Verdicts: *within* {number(tolerance)} points of the published number, *below*, *above*, *no published"
         " number*, *not run*"
         + (", *not comparable* (generated images)" if settings.benchmark.generated_images else "")

@@ -1,5 +1,6 @@
 """Pictures of score maps: input, ground truth, score map, overlay; methods side by side (paper's Figures 1 and 6)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,6 @@ from matplotlib.colors import Normalize
 
 from prn.reporting.evidence import Evidence
 from prn.reporting.mosaic import ColourBar, Tile, coloured, overlay, truth_picture, write_mosaic
-from prn.reporting.wording import variant_name
 
 RULE = (
     "Rows are chosen by the image score alone: among the defective test images the lowest (worst miss), the median and,"
@@ -77,31 +77,41 @@ def score_grid(evidence: Evidence, rows: int, path: Path) -> list[Chosen]:
     return chosen
 
 
-def methods_grid(runs: list[Evidence], rows: int, path: Path) -> list[Chosen]:
-    """Write the grid of input, ground truth and each method's overlay; the first method's scores choose the rows.
+@dataclass(frozen=True, slots=True)
+class MethodMaps:
+    """One method's score maps by image path, and the range of its colours."""
+
+    name: str
+    maps: Mapping[str, np.ndarray]
+    scale: tuple[float, float]
+
+
+def methods_grid(first: Evidence, methods: Sequence[MethodMaps], rows: int, path: Path) -> list[Chosen]:
+    """Write input, ground truth and each method's overlay, a column an image; the first method's scores choose them.
 
     Scores of different methods have no common unit: each method's are stretched to 0..1 over the category's images.
     """
-    first = runs[0]
     chosen = choose(first.image_scores, first.defective, rows)
-    position = [{name: index for index, name in enumerate(run.paths)} for run in runs]
-    scales = [Normalize(*colour_range(run), clip=True) for run in runs]
-    tiles = []
-    for item in chosen:
-        image, mask = first.images[item.index], first.masks[item.index]
-        line = [Tile(image), Tile(truth_picture(mask, bool(first.has_mask[item.index])))]
-        for run, places, scale in zip(runs, position, scales, strict=True):
-            score_map = run.score_maps[places[first.paths[item.index]]]
-            line.append(Tile(overlay(image, score_map, scale), mask))
-        tiles.append(line)
-    labels = [row_label(item, first) for item in chosen]
-    titles = ["input", "ground truth", *(variant_name(run.run.variant) for run in runs)]
+    places = [item.index for item in chosen]
+    truths = [truth_picture(first.masks[place], bool(first.has_mask[place])) for place in places]
+    tiles = [[Tile(first.images[place]) for place in places], [Tile(truth) for truth in truths]]
+    for method in methods:
+        scale = Normalize(*method.scale, clip=True)
+        shown = [method.maps[first.paths[place]] for place in places]
+        tiles.append(
+            [
+                Tile(overlay(first.images[place], score_map, scale), first.masks[place])
+                for place, score_map in zip(places, shown, strict=True)
+            ]
+        )
+    labels = ["input", "ground truth", *(method.name for method in methods)]
+    titles = [row_label(item, first) for item in chosen]
     write_mosaic(tiles, labels, titles, path, ColourBar(Normalize(0, 1), "score, stretched for each method"))
     return chosen
 
 
 def row_label(item: Chosen, evidence: Evidence) -> str:
-    """What stands left of a row: why it is shown, the image's name and its score."""
+    """What stands beside an image: why it is shown, its name and its score."""
     path = Path(evidence.paths[item.index])
     name = f"{path.parent.name}/{path.stem}"[-20:]
     return f"{item.label}\n{name}\nscore {evidence.image_scores[item.index]:.3g}"

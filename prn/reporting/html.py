@@ -5,10 +5,11 @@ import html
 import re
 from pathlib import Path
 
-from prn.reporting.document import Bullets, Code, Figure, Heading, Page, Table, write_text
+from prn.reporting.document import Bullets, Code, Figure, Heading, Page, Table, generated_by, slug, write_text
 from prn.reporting.wording import GENERATED
 
 HTML = "report.html"
+HINT = "A click on a column's head sorts its table."
 ASSETS = Path(__file__).parent
 _CODE = re.compile(r"`([^`]*)`")
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
@@ -62,14 +63,19 @@ def _link(text: str, target: str, names: dict[str, str]) -> str:
 
 
 def _page(page: Page, folder: Path, names: dict[str, str]) -> str:
-    blocks = "\n".join(_block(block, folder, names) for block in page.blocks)
-    return f'<section id="{names[page.name]}">\n<h1>{html.escape(page.title)}</h1>\n{blocks}\n</section>\n'
+    place = names[page.name]
+    headings = [slug(block.text) for block in page.blocks if isinstance(block, Heading)]
+    here = {**names, **{f"#{name}": f"{place}-{name}" for name in headings}}
+    blocks = "\n".join(_block(block, folder, here) for block in page.blocks)
+    source = f'<p class="source">{inline(generated_by(page).strip("*"), names)} {HINT}</p>'
+    return f'<section id="{place}">\n<h1>{html.escape(page.title)}</h1>\n{source}\n{blocks}\n</section>\n'
 
 
 def _block(block: object, folder: Path, names: dict[str, str]) -> str:
     match block:
         case Heading():
-            return f"<h{block.level}>{inline(block.text, names)}</h{block.level}>"
+            name = names.get(f"#{slug(block.text)}", "")
+            return f'<h{block.level} id="{name}">{inline(block.text, names)}</h{block.level}>'
         case Bullets():
             items = "".join(f"<li>{inline(item, names)}</li>" for item in block.items)
             return f"<ul>{items}</ul>"

@@ -23,7 +23,7 @@ def intervals(dataset: str, results: Results, variants: list[str]) -> list[Block
     if not rows:
         return []
     header = ["Category", "Method", *(METRIC_NAMES[metric] for metric in METRICS)]
-    return [Heading("Confidence intervals"), NOTE, Table(header, rows)]
+    return [Heading("Confidence intervals"), NOTE, Table(header, rows, left=2)]
 
 
 def _interval(rows: list[Row]) -> str:

@@ -37,7 +37,7 @@ def operating_blocks(root: Path, dataset: str, results: Results, variants: Itera
     if not rows:
         return []
     header = ["Category", "Method", *(title for _, _, title, _ in COLUMNS)]
-    return [Heading("Operating points"), NOTE, Table(header, rows)]
+    return [Heading("Operating points"), NOTE, Table(header, rows, left=2)]
 
 
 def current_metrics(

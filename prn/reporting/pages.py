@@ -6,19 +6,21 @@ from prn.config import Settings
 from prn.reporting.ablations import ablations_page
 from prn.reporting.cost import cost_page
 from prn.reporting.data_card import data_card_page
+from prn.reporting.dataset_figures import ablation_figures, dataset_figures
 from prn.reporting.dataset_page import dataset_page
 from prn.reporting.delta import delta_page
 from prn.reporting.deviations import deviations_page
-from prn.reporting.document import GENERATED_BY, Block, Figure, Page, write_page, write_text
+from prn.reporting.document import GENERATED, Block, Figure, Page, write_page, write_text
 from prn.reporting.failures import Failures, failures_page
 from prn.reporting.html import HTML, write_html
 from prn.reporting.legacy import legacy_blocks
 from prn.reporting.operating import operating_blocks
 from prn.reporting.overview import overview_page
 from prn.reporting.paper_tables import paper_tables_page
-from prn.reporting.pictures import Studio, category_figures, dataset_figures
+from prn.reporting.pictures import Studio, category_figures
 from prn.reporting.results import Results, StaleCheck, from_csv, planned_runs, read_results, to_csv, unplanned_runs
 from prn.reporting.run_card import card_path, runs_page, write_run_cards
+from prn.reporting.sums import write_sums
 from prn.reporting.wording import compared_variants, dataset_name
 
 
@@ -43,26 +45,31 @@ def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> No
         failures[dataset] = [one for pictures in drawn.values() for one in pictures.failures]
         page = dataset_page(dataset, settings, results, figures)
         pages.append((page, f"{dataset_name(dataset)}, category by category, measured beside published"))
+    grids = [block for dataset in results.datasets() for block in ablation_figures(studio, dataset)]
     pages += [
         (paper_tables_page(settings, results), "every table of the paper, published and measured"),
         (delta_page(settings, results), "measured against published, number by number"),
-        (ablations_page(settings, results), "what each part of PRN is worth"),
+        (ablations_page(settings, results, grids), "what each part of PRN is worth"),
         (
             failures_page(settings, results, failures, root, folder),
             "the worst misses and false alarms; runs that failed",
         ),
         (data_card_page(root, settings, results), "the images: counts, defects, splits, licences"),
         (deviations_page(root, settings, results), "every difference from the paper, and why"),
-        (cost_page(root, settings, results), "time and memory"),
+        (cost_page(settings, results), "time and memory"),
     ]
-    pages.append((runs_page(settings, results, write_run_cards(root, folder, results)), "a run card for each run"))
+    pages.append(
+        (runs_page(settings, results, write_run_cards(root, folder, settings, results)), "a run card for each run")
+    )
     others = [*((page.name, words) for page, words in pages), (HTML, "all of this in one file, with sortable tables")]
     first = overview_page(settings, results, others, unplanned_runs(root, plan))
     written = [first, *(page for page, _ in pages)]
     for page in written:
+        page.preset = settings.benchmark.preset
         write_page(page, folder)
     write_html(written, folder, first.title)
     remove_leftovers(folder, written, results)
+    write_sums(folder)
 
 
 def remove_leftovers(folder: Path, pages: list[Page], results: Results) -> None:
@@ -75,5 +82,5 @@ def remove_leftovers(folder: Path, pages: list[Page], results: Results) -> None:
                 file.unlink()
     names = {page.name for page in pages}
     for file in folder.glob("*.md"):
-        if file.name not in names and GENERATED_BY in file.read_text(encoding="utf-8"):
+        if file.name not in names and GENERATED in file.read_text(encoding="utf-8"):
             file.unlink()

@@ -4,10 +4,18 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from prn.config import Settings
-from prn.reporting.document import Heading, Page, Table
+from prn.reporting.document import Heading, Page, Table, jump_line
 from prn.reporting.published import MEAN, Published, table_rows
 from prn.reporting.results import METRICS, NOT_AVAILABLE, NOT_RUN, OK, STALE, Results, Summary
-from prn.reporting.wording import METRIC_LETTERS, UNTRAINED, generated_title, number, variant_name
+from prn.reporting.wording import (
+    METRIC_LETTERS,
+    UNTRAINED,
+    generated_note,
+    generated_title,
+    is_ablation,
+    number,
+    variant_name,
+)
 
 BLANK = "-"
 TICKS_4 = {
@@ -50,15 +58,19 @@ def paper_tables_page(settings: Settings, results: Results) -> Page:
     """All tables, one after another."""
     page = Page("paper_tables.md", generated_title("The paper's tables", settings))
     page.add(
+        *generated_note(settings),
         "Every line of a table stands twice: *paper* is the printed number, *ours* is measured here, or `not run`."
         " `-` is a blank of the paper, or a control that the paper does not have. A mean that lacks categories says"
         " over how many it goes. Bold is the best of what is compared, printed and measured each on their own. I, P,"
-        " O, A and T are image AUROC, pixel AUROC, PRO, AP (percent) and seconds an image. `untrained` is our control.",
+        " O, A and T are image AUROC, pixel AUROC, PRO, AP (percent) and seconds an image. `untrained` is our control;"
+        " methods that a table of the paper lacks stand at its end.",
         "Two numbers of the sources contradict their own tables and are copied as printed: Table 3's DRA row (P 84.1,"
         " O 71.5, A 25.7 against 85.3, 73.3, 26.0 in Tables 1, 2 and 7), and the PRO mean of ARD's own row on DAGM"
         " (94.7, while its classes average 91.7). ARD's one-class tables (MNIST, Fashion-MNIST, CIFAR-10) are out"
         " of scope.",
     )
+    titles = [title for title, _ in TABLES]
+    page.add(jump_line(titles, [title.partition(":")[0] for title in titles]))
     for title, build in TABLES:
         page.add(Heading(title), build(results))
     return page
@@ -70,7 +82,7 @@ def by_category(table: str, metrics: tuple[str, ...], results: Results) -> Table
     dataset, categories, methods = rows[0].dataset, _unique(r.category for r in rows), _unique(r.method for r in rows)
     printed = {(row.category, row.method, row.metric): row for row in rows}
     variants = {row.method: _variant(row) for row in rows}
-    controls = [name for name in ("prn", UNTRAINED) if name not in variants.values()]
+    controls = _others(results, dataset, list(variants.values()))
     ours = _by_category(results, dataset, [name for name in categories if name != MEAN])
     lines: list[Line] = []
     for category in categories:
@@ -92,8 +104,10 @@ def by_category(table: str, metrics: tuple[str, ...], results: Results) -> Table
     return two_lines(["Category"], [*methods, *map(variant_name, controls)], lines)
 
 
-def by_setting(table: str, labels: list[str], label_of: Callable[[Published], list[str]], results: Results) -> Table:
-    """Tables 3 to 6: a line a configuration, a column a metric; the control stands below."""
+def by_setting(
+    table: str, labels: list[str], label_of: Callable[[Published], list[str]], results: Results, others: bool = False
+) -> Table:
+    """Tables 3 to 6: a line a configuration, a column a metric; the control and, if asked for, other methods below."""
     rows = table_rows(table)
     metrics = tuple(metric for metric in FIVE if metric in {row.metric for row in rows})
     ours = _means(results, "mvtec")
@@ -103,8 +117,10 @@ def by_setting(table: str, labels: list[str], label_of: Callable[[Published], li
         first = next(iter(chosen.values()))
         cells = [[Cell(chosen[m].value, ours(MEAN, first.variant, m), m, m)] for m in metrics]
         lines.append((label_of(first), cells))
-    control = [[Cell(None, ours(MEAN, UNTRAINED, metric), metric, metric)] for metric in metrics]
-    lines.append(([UNTRAINED, *[BLANK] * (len(labels) - 1)], control))
+    more = _others(results, "mvtec", [row.variant for row in rows]) if others else [UNTRAINED]
+    for name in more:
+        cells = [[Cell(None, ours(MEAN, name, metric), metric, metric)] for metric in metrics]
+        lines.append(([variant_name(name), *[BLANK] * (len(labels) - 1)], cells))
     return two_lines(labels, [METRIC_LETTERS[metric] for metric in metrics], lines)
 
 
@@ -134,14 +150,16 @@ def other_sets_table(results: Results) -> Table:
     printed = {(row.method, row.dataset, row.metric): row.value for row in rows}
     datasets = _unique(row.dataset for row in rows)
     lines: list[Line] = []
-    for method in [*_unique(row.method for row in rows), UNTRAINED]:
+    methods = {row.variant: row.method for row in rows}
+    more = _unique(name for dataset in datasets for name in _others(results, dataset, list(methods)))
+    for variant in [*methods, *more]:
         cells = []
         for dataset in datasets:
             ours = _means(results, dataset)
             for metric in METRICS:
-                value = printed.get((method, dataset, metric))
-                cells.append([Cell(value, ours(MEAN, method.lower(), metric), metric, (dataset, metric))])
-        lines.append(([method], cells))
+                value = printed.get((methods.get(variant, ""), dataset, metric))
+                cells.append([Cell(value, ours(MEAN, variant, metric), metric, (dataset, metric))])
+        lines.append(([variant_name(variant)], cells))
     names = {"dagm": "DAGM", "btad": "BTAD", "ksdd2": "KSDD2"}
     columns = [f"{names[dataset]} {METRIC_LETTERS[metric]}" for dataset in datasets for metric in METRICS]
     return two_lines(["Method"], columns, lines)
@@ -246,6 +264,15 @@ def paper_categories(dataset: str) -> list[str]:
     return _unique(row.category for row in table_rows(table) if row.category != MEAN)
 
 
+def _others(results: Results, dataset: str, known: list[str]) -> list[str]:
+    """The methods of this run that a printed table lacks: PRN and the control always, then the others that are planned.
+
+    PRN's own variants are those of Tables 4 to 7 and of `ablations.md`.
+    """
+    planned = [name for name in results.variants(dataset) if not is_ablation(name) and name not in ("prn", UNTRAINED)]
+    return [name for name in ("prn", UNTRAINED, *planned) if name not in known]
+
+
 def _variant(row: Published) -> str:
     return ARD_VARIANTS.get(row.method, "") if row.source == "ard_supplement" else row.variant
 
@@ -273,7 +300,7 @@ TABLES: tuple[tuple[str, Callable[[Results], Table]], ...] = (
     ("Table 2: MVTec AD, PRO / AP", lambda r: by_category("2", PAIR_2, r)),
     (
         "Table 3: MVTec AD, pre-trained approaches and the time of an image",
-        lambda r: by_setting("3", ["Method", "Backbone"], _backbone, r),
+        lambda r: by_setting("3", ["Method", "Backbone"], _backbone, r, others=True),
     ),
     (
         "Table 4: modules of PRN on MVTec AD",

@@ -3,61 +3,81 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from prn.config import Settings
 from prn.datasets.rows import read_index
-from prn.reporting.bars import category_bars, loss_figure, read_log
-from prn.reporting.curves import (
-    Scored,
-    SizeRecall,
-    curves_figure,
-    histogram_figure,
-    merge_sizes,
-    recall_by_size,
-    size_figure,
-)
+from prn.reporting.bars import loss_figure, read_log
+from prn.reporting.curves import Scored, SizeRecall, merge_sizes
+from prn.reporting.digest import Digest, digest
 from prn.reporting.distances import distance_grid
 from prn.reporting.document import Block, Figure
 from prn.reporting.evidence import NoEvidence, forget_pictures, read_evidence
 from prn.reporting.failures import Failures, find_failures
-from prn.reporting.grids import RULE, methods_grid, score_grid
+from prn.reporting.grids import RULE, MethodMaps, choose, methods_grid, score_grid
 from prn.reporting.results import Results, Run
+from prn.reporting.score_figures import curves_figure, histogram_figure
 from prn.reporting.sheets import synthesis_sheet
-from prn.reporting.wording import compared_variants, dataset_name, listing, variant_name
-
-MOST_VARIANTS = 4
+from prn.reporting.wording import compared_variants, dataset_name, groups_of, listing, variant_name
 
 
 @dataclass(slots=True)
 class Studio:
-    """Where figures come from and go to; holds the predictions of the category that is being drawn."""
+    """Where figures come from and go to; holds one run's predictions, and digests of the category being drawn."""
 
     root: Path
     folder: Path
     settings: Settings
     results: Results
-    _held: dict[Run, Scored] = field(default_factory=dict)
+    _held: Scored | None = None
+    _digests: dict[Run, Digest] = field(default_factory=dict)
+    _shown: list[str] = field(default_factory=list)
 
     def scored(self, run: Run) -> Scored:
         """A run's predictions with their images; raises `NoEvidence`."""
-        if run not in self._held:
+        if self._held is None or self._held.evidence.run != run:
             file = self.root / "data" / "index" / run.dataset / f"{run.category}.csv"
             if not file.is_file():
                 raise NoEvidence(f"the index of {run.category} is not kept here")
             good = frozenset(row.path for row in read_index(file) if not row.label)
-            self._held[run] = Scored(read_evidence(self.root, run, good))
-        return self._held[run]
+            self._held = None
+            self._held = Scored(read_evidence(self.root, run, good))
+        return self._held
+
+    def digest(self, run: Run) -> Digest:
+        """A run's digest, with the score maps of the images that the category's grids show; raises `NoEvidence`."""
+        if run not in self._digests:
+            if not self._shown:
+                first = self.scored(self.first_run(run.dataset, run.category)).evidence
+                chosen = choose(first.image_scores, first.defective, self.settings.report.figure_rows)
+                self._shown = [first.paths[item.index] for item in chosen]
+            self._digests[run] = digest(self.scored(run), self._shown)
+        return self._digests[run]
+
+    def digests(self, dataset: str, category: str) -> tuple[dict[str, list[Digest]], dict[str, str]]:
+        """The seeds of every compared variant that was run; why others that were run cannot be shown."""
+        found: dict[str, list[Digest]] = {}
+        missing: dict[str, str] = {}
+        for name in self.shown_variants(dataset, category):
+            seeds = self.results.seeds_of(dataset, category, name)
+            try:
+                found[name] = [self.digest(Run(dataset, category, name, seed)) for seed in seeds]
+            except NoEvidence as reason:
+                missing[name] = str(reason)
+        return found, missing
 
     def release(self) -> None:
         """Forget the predictions that were read."""
-        self._held.clear()
+        self._held = None
+        self._digests.clear()
+        self._shown = []
         forget_pictures()
 
     def shown_variants(self, dataset: str, category: str) -> list[str]:
-        """The variants whose pictures stand side by side: those of the page's tables that were run, at most four."""
+        """The variants whose pictures stand side by side: all of those in the page's tables that were run."""
         names = compared_variants(dataset, self.results)
-        return [name for name in names if self.results.seeds_of(dataset, category, name)][:MOST_VARIANTS]
+        return [name for name in names if self.results.seeds_of(dataset, category, name)]
 
     def first_run(self, dataset: str, category: str, variant: str | None = None) -> Run:
         """The first seed of a variant (PRN, else the first that was run); raises an empty `NoEvidence` without one."""
@@ -80,11 +100,9 @@ class CategoryPictures:
 
 def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPictures:
     """Draw a category's figures; a line stands in place of each that the kept files do not allow."""
-    blocks = _drawn(studio, dataset, category)
-    recalls = {}
-    for variant in studio.shown_variants(dataset, category):
-        with suppress(NoEvidence):
-            recalls[variant] = recall_by_size(_seeds(studio, dataset, category, variant))
+    digests, missing = studio.digests(dataset, category)
+    blocks = _drawn(studio, dataset, category, digests, missing)
+    recalls = {name: merge_sizes([one.sizes for one in runs]) for name, runs in digests.items()}
     failures = []
     with suppress(NoEvidence):
         failures.append(find_failures(studio.scored(studio.first_run(dataset, category))))
@@ -92,146 +110,121 @@ def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPic
     return CategoryPictures(blocks, recalls, failures)
 
 
-def dataset_figures(studio: Studio, dataset: str, pictures: list[CategoryPictures]) -> list[Block]:
-    """Draw the figures of a data set: bars by category, recall by defect size."""
-    variants = [v for v in compared_variants(dataset, studio.results) if _was_run(studio, dataset, v)][:MOST_VARIANTS]
-    if not variants:
-        return []
-    with_paper = not studio.settings.benchmark.generated_images
-    path = f"figures/{dataset}/bars.png"
-    category_bars(dataset, variants, studio.results, with_paper, studio.folder / path)
-    names = listing([variant_name(name) for name in variants])
-    paper = " The black tick is PRN's published value." if with_paper else ""
-    blocks: list[Block] = [
-        Figure(
-            path,
-            f"{dataset_name(dataset)}: bars of the four metrics by category for {names}; the tables have the numbers",
-            f"Mean over the seeds, error bars: standard deviation; the axis of an AUROC starts at chance.{paper}",
-        )
-    ]
-    merged = {name: merge_sizes([p.sizes[name] for p in pictures if name in p.sizes]) for name in variants}
-    merged = {name: sizes for name, sizes in merged.items() if any(one.regions for one in sizes)}
-    if merged:
-        path = f"figures/{dataset}/sizes.png"
-        size_figure(merged, studio.folder / path)
-        words = "; ".join(
-            f"{variant_name(name)}: "
-            + ", ".join(f"{one.name} {100 * one.recall:.0f} %" for one in sizes if one.recall is not None)
-            for name, sizes in merged.items()
-        )
-        blocks.append(
-            Figure(
-                path,
-                f"{dataset_name(dataset)}: recall by defect size. {words}",
-                "Recall by defect size: a region counts as found when at least half of it scores above the threshold"
-                " that 1 % of the normal pixels pass. All categories and seeds.",
-            )
-        )
-    return blocks
+Drawing = Callable[[Studio, str, str], list[Block]]
 
 
-def _was_run(studio: Studio, dataset: str, variant: str) -> bool:
-    return any(studio.results.seeds_of(dataset, c, variant) for c in studio.results.categories(dataset))
-
-
-def _drawn(studio: Studio, dataset: str, category: str) -> list[Block]:
+def _drawn(
+    studio: Studio, dataset: str, category: str, digests: dict[str, list[Digest]], missing: dict[str, str]
+) -> list[Block]:
     """A category's figures; what the kept files do not allow is named in one line for each reason."""
-    drawings: tuple[tuple[Callable[[Studio, str, str], Block], str], ...] = (
+    drawings: tuple[tuple[Drawing, str], ...] = (
         (_score_grid, "score maps"),
-        (_methods_grid, "methods side by side"),
+        (partial(_methods_grid, digests), "methods side by side"),
         (_distance_grid, "distances to the prototypes"),
-        (_curves, "curves"),
-        (_histograms, "score histograms"),
+        (partial(_curves, digests), "curves"),
+        (partial(_histograms, digests), "score histograms"),
         (_loss, "loss curves"),
         (_synthesis, "contact sheet of the synthesis"),
     )
     blocks: list[Block] = []
-    missing: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for draw, what in drawings:
         try:
-            blocks.append(draw(studio, dataset, category))
+            blocks += draw(studio, dataset, category)
         except NoEvidence as reason:
-            missing.setdefault(str(reason), []).append(what)
-    return [*blocks, *(f"*No {listing(what)}: {reason}.*" for reason, what in missing.items() if reason)]
+            reasons.setdefault(str(reason), []).append(what)
+    if digests:
+        for name, why in missing.items():
+            reasons.setdefault(why, []).append(f"pictures of {variant_name(name)}")
+    return [*blocks, *(f"*No {listing(what)}: {reason}.*" for reason, what in reasons.items() if reason)]
 
 
-def _seeds(studio: Studio, dataset: str, category: str, variant: str) -> list[Scored]:
-    seeds = studio.results.seeds_of(dataset, category, variant)
-    return [studio.scored(Run(dataset, category, variant, seed)) for seed in seeds]
-
-
-def _score_grid(studio: Studio, dataset: str, category: str) -> Block:
+def _score_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
     run = studio.first_run(dataset, category)
     path = f"figures/{dataset}/{category}.png"
     evidence = studio.scored(run).evidence
     chosen = score_grid(evidence, studio.settings.report.figure_rows, studio.folder / path)
     rows = ", ".join(item.label for item in chosen)
-    return Figure(
+    figure = Figure(
         path,
         f"{dataset_name(dataset)} {category}: input, ground truth, score map and overlay of test images ({rows})",
         f"{variant_name(run.variant)}, seed {run.seed}. {RULE} One colour scale for the category; the white line is the"
         " ground truth's outline.",
     )
+    return [figure]
 
 
-def _methods_grid(studio: Studio, dataset: str, category: str) -> Block:
-    names = studio.shown_variants(dataset, category)
-    if len(names) < 2:
+def method_maps(run: Digest) -> MethodMaps:
+    """A run as a row of the grid of methods."""
+    return MethodMaps(variant_name(run.run.variant), run.maps, run.scale)
+
+
+def _methods_grid(digests: dict[str, list[Digest]], studio: Studio, dataset: str, category: str) -> list[Block]:
+    run = studio.first_run(dataset, category)
+    same = {name: [one for one in runs if one.run.seed == run.seed] for name, runs in digests.items()}
+    shown_runs = [runs[0] for runs in same.values() if runs]
+    if len(shown_runs) < 2:
         raise NoEvidence
-    runs = [studio.scored(studio.first_run(dataset, category, name)).evidence for name in names]
     path = f"figures/{dataset}/{category}-methods.png"
-    methods_grid(runs, studio.settings.report.figure_rows, studio.folder / path)
-    shown = listing([variant_name(name) for name in names])
-    return Figure(
+    evidence, rows = studio.scored(run).evidence, studio.settings.report.figure_rows
+    methods_grid(evidence, [method_maps(one) for one in shown_runs], rows, studio.folder / path)
+    shown = listing([variant_name(one.run.variant) for one in shown_runs])
+    figure = Figure(
         path,
-        f"{dataset_name(dataset)} {category}: the same test images with the overlays of {shown} side by side",
-        f"{shown} on the same images. Scores of different methods have no common unit: each method's are stretched over"
-        " this category's test images, the colour bar holds for all.",
+        f"{dataset_name(dataset)} {category}: the same test images with the overlays of {shown}, one row each",
+        f"{shown} on the same images, which {variant_name(run.variant)}'s scores choose by the rule above. Scores of"
+        " different methods have no common unit: each method's are stretched over this category's test images, the"
+        " colour bar holds for all.",
     )
+    return [figure]
 
 
-def _distance_grid(studio: Studio, dataset: str, category: str) -> Block:
+def _distance_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
     run = studio.first_run(dataset, category)
     path = f"figures/{dataset}/{category}_distances.png"
     distance_grid(studio.root, studio.scored(run).evidence, studio.folder / path)
-    return Figure(
+    figure = Figure(
         path,
         f"{dataset_name(dataset)} {category}: distance to the nearest prototype at three scales beside the score map",
         f"{variant_name(run.variant)}, seed {run.seed}: input, the length of F - P* at each place of layer1, layer2 and"
         " layer3 (what the network gets; the control scores by their mean), the network's score map, ground truth.",
     )
+    return [figure]
 
 
-def _curves(studio: Studio, dataset: str, category: str) -> Block:
-    names = studio.shown_variants(dataset, category)
-    if not names:
-        raise NoEvidence
-    path = f"figures/{dataset}/{category}-curves.png"
-    curves_figure({name: _seeds(studio, dataset, category, name) for name in names}, studio.folder / path)
-    shown = listing([variant_name(name) for name in names])
-    return Figure(
-        path,
-        f"{dataset_name(dataset)} {category}: image ROC, pixel ROC, pixel precision-recall and PRO curves of {shown}",
-        "Lines are means over the seeds, bands their range.",
-    )
+def _curves(digests: dict[str, list[Digest]], studio: Studio, dataset: str, category: str) -> list[Block]:
+    if not digests:
+        studio.digest(studio.first_run(dataset, category))  # says why there is none
+    figures: list[Block] = []
+    for number, names in enumerate(groups_of(list(digests)), 1):
+        path = f"figures/{dataset}/{category}-curves{suffix(number)}.png"
+        curves_figure({name: digests[name] for name in names}, studio.folder / path)
+        shown = listing([variant_name(name) for name in names])
+        alt = f"{dataset_name(dataset)} {category}: image ROC, pixel ROC, pixel precision-recall and PRO curves of"
+        figures.append(Figure(path, f"{alt} {shown}", f"{shown}: lines are means over the seeds, bands their range."))
+    return figures
 
 
-def _histograms(studio: Studio, dataset: str, category: str) -> Block:
-    names = studio.shown_variants(dataset, category)
-    if not names:
-        raise NoEvidence
+def suffix(number: int) -> str:
+    """What tells the figures of several groups of methods apart in their file names."""
+    return "" if number == 1 else f"-{number}"
+
+
+def _histograms(digests: dict[str, list[Digest]], studio: Studio, dataset: str, category: str) -> list[Block]:
+    if not digests:
+        studio.digest(studio.first_run(dataset, category))  # says why there is none
     path = f"figures/{dataset}/{category}-scores.png"
-    runs = {name: studio.scored(studio.first_run(dataset, category, name)) for name in names}
-    histogram_figure(runs, studio.folder / path)
-    shown = listing([variant_name(name) for name in names])
-    return Figure(
+    histogram_figure({name: runs[0] for name, runs in digests.items()}, studio.folder / path)
+    shown = listing([variant_name(name) for name in digests])
+    figure = Figure(
         path,
         f"{dataset_name(dataset)} {category}: histograms of the image scores of good and defective images for {shown}",
         "Image scores of the first seed: filled is good, hatched is defective.",
     )
+    return [figure]
 
 
-def _loss(studio: Studio, dataset: str, category: str) -> Block:
+def _loss(studio: Studio, dataset: str, category: str) -> list[Block]:
     seeds = studio.results.seeds_of(dataset, category, "prn")
     found = {
         seed: read_log(Run(dataset, category, "prn", seed).file(studio.root, "checkpoints", ".log.csv"))
@@ -243,21 +236,23 @@ def _loss(studio: Studio, dataset: str, category: str) -> Block:
     path = f"figures/{dataset}/{category}-loss.png"
     loss_figure(logs, studio.folder / path)
     last = ", ".join(f"{log['loss'].iloc[-1]:.3g} (seed {seed})" for seed, log in logs.items())
-    return Figure(
+    figure = Figure(
         path,
         f"{dataset_name(dataset)} {category}: PRN's training loss and share of defect pixels by step; last loss {last}",
         "PRN's training: loss (pale: each step, dark: running mean) and the share of defect pixels in its batches.",
     )
+    return [figure]
 
 
-def _synthesis(studio: Studio, dataset: str, category: str) -> Block:
+def _synthesis(studio: Studio, dataset: str, category: str) -> list[Block]:
     run = studio.first_run(dataset, category, "prn")
     path = f"figures/{dataset}/{category}-synthesis.png"
     synthesis_sheet(studio.root, run, studio.folder / path)
-    return Figure(
+    figure = Figure(
         path,
         f"{dataset_name(dataset)} {category}: how the training's extended, heterologous and homologous anomalies are"
         " made, from normal image and source over region or noise, target area and mask to the result",
         f"The first anomalies that the training with seed {run.seed} sees (EA extended, HEA heterologous, HOA"
         " homologous).",
     )
+    return [figure]

@@ -15,9 +15,11 @@ from typing import Any
 
 from prn.config import Settings
 from prn.errors import DataCorrupt
+from prn.reporting.lineage import STAGES, lineage, peak_memory, stage_seconds
 
 METRICS = ("image_auroc", "pixel_auroc", "pro", "ap")
 ALL_METRICS = (*METRICS, "seconds_per_image")
+PAPER_ORDER = {"mvtec": 0, "dagm": 1, "btad": 2, "ksdd2": 3}
 OK, NOT_AVAILABLE, STALE, NOT_RUN = "ok", "n/a", "stale", "not run"
 
 StaleCheck = Callable[[Path, str, str, str], str | None]
@@ -48,7 +50,12 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of `results.csv`: a metric of a run. `value` is in percent, for `seconds_per_image` in seconds."""
+    """One line of `results.csv`: a metric of a run. `value` is in percent, for `seconds_per_image` in seconds.
+
+    `<stage>_seconds` is the wall time of the stage's artefact that the run uses; variants share those before training.
+    `peak_memory_mb` is the training's (of the GPU where one is used), `peak_cpu_mb` and `peak_gpu_mb` the highest of
+    training, prediction and evaluation.
+    """
 
     dataset: str
     category: str
@@ -65,10 +72,19 @@ class Row:
     n_test_good: int | None
     n_test_defective: int | None
     n_test_without_mask: int | None
+    download_seconds: float | None
+    index_seconds: float | None
+    split_seconds: float | None
+    tensors_seconds: float | None
+    prototypes_seconds: float | None
     train_seconds: float | None
+    predict_seconds: float | None
+    evaluate_seconds: float | None
     train_steps: int | None
     images_per_second: float | None
     peak_memory_mb: float | None
+    peak_cpu_mb: float | None
+    peak_gpu_mb: float | None
     batch1_p95_seconds: float | None
     batch32_seconds: float | None
     method: str
@@ -107,10 +123,15 @@ class Summary:
 
 
 def planned_runs(settings: Settings) -> list[Run]:
-    """The runs that the settings ask for, in their order."""
+    """The runs that the settings ask for: data sets as the paper orders them, a user's own after them by name.
+
+    The order of the settings' data sets is not kept: the workflow hands them over sorted, a command line does not.
+    """
+    datasets = settings.benchmark.datasets
     return [
         Run(dataset, category, variant, seed)
-        for dataset, run in settings.benchmark.datasets.items()
+        for dataset in sorted(datasets, key=lambda name: (PAPER_ORDER.get(name, len(PAPER_ORDER)), name))
+        for run in [datasets[dataset]]
         for category in run.categories
         for variant in run.variants
         for seed in settings.benchmark.seeds
@@ -137,7 +158,7 @@ def read_results(root: Path, plan: Iterable[Run], stale: StaleCheck | None = Non
         file = run.metrics_file(root)
         if file.is_file():
             reason = stale(file, run.dataset, run.category, run.variant) if stale else None
-            rows.extend(_rows(run, _read_metrics(file, run), reason))
+            rows.extend(_rows(run, _read_metrics(file, run), reason, _costs(root, run)))
     return rows
 
 
@@ -159,7 +180,16 @@ def _read_metrics(file: Path, run: Run) -> dict[str, Any]:
     return data
 
 
-def _rows(run: Run, data: dict[str, Any], stale: str | None) -> list[Row]:
+def _costs(root: Path, run: Run) -> dict[str, float | None]:
+    """Wall time by stage and peak memory, from the sidecars of the files that the result was made from."""
+    artefacts = lineage(root, run.metrics_file(root))
+    seconds = stage_seconds(artefacts, run.dataset, run.category)
+    cpu, gpu = peak_memory(artefacts)
+    times = {f"{stage}_seconds": _scaled(seconds.get(stage)) for stage in STAGES if stage != "train"}
+    return {**times, "peak_cpu_mb": _scaled(cpu), "peak_gpu_mb": _scaled(gpu)}
+
+
+def _rows(run: Run, data: dict[str, Any], stale: str | None, costs: dict[str, float | None]) -> list[Row]:
     train, counts, timing = (data.get(name) or {} for name in ("train", "counts", "timing"))
     rows = []
     for metric in ALL_METRICS:
@@ -189,6 +219,7 @@ def _rows(run: Run, data: dict[str, Any], stale: str | None) -> list[Row]:
                 n_test_good=counts.get("test_good"),
                 n_test_defective=counts.get("test_defective"),
                 n_test_without_mask=counts.get("test_without_mask"),
+                **costs,
                 train_seconds=_scaled(train.get("seconds")),
                 train_steps=train.get("steps"),
                 images_per_second=_scaled(train.get("images_per_second")),

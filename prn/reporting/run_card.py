@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from prn import layout
 from prn.config import Settings
 from prn.errors import DataCorrupt
-from prn.reporting.document import Bullets, Code, Heading, Page, Table, markdown, write_text
+from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table, markdown, write_text
+from prn.reporting.lineage import STAGES, lineage
 from prn.reporting.results import ALL_METRICS, METRICS, Results, Run
 from prn.reporting.wording import (
     METRIC_NAMES,
@@ -58,14 +60,20 @@ def without_paths(value: Any, root: Path) -> Any:
     return _ABSOLUTE.sub(lambda match: "…/" + re.split(r"[/\\]", match[0].rstrip("/"))[-1], text)
 
 
-def write_run_cards(root: Path, folder: Path, results: Results) -> list[Run]:
+def write_run_cards(root: Path, folder: Path, settings: Settings, results: Results) -> list[Run]:
     """Write the card of every run that has a current result; returns those runs."""
     runs = [run for run in results.plan if run in results.done]
     for run in runs:
-        card = {**_identity(run), "training": read_card(root, run), "results": _results(results, run)}
+        card = {
+            **_identity(run),
+            "training": read_card(root, run),
+            "results": _results(results, run),
+            "archives": _archives(root, run.dataset),
+            "lineage": _lineage(root, run),
+        }
         text = json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         write_text(folder / card_path(run, ".json"), text)
-        write_text(folder / card_path(run, ".md"), markdown(card_page(run, card)))
+        write_text(folder / card_path(run, ".md"), markdown(card_page(run, card, settings.benchmark.preset)))
     return runs
 
 
@@ -91,6 +99,22 @@ def _identity(run: Run) -> dict[str, Any]:
     return {"dataset": run.dataset, "category": run.category, "variant": run.variant, "seed": run.seed}
 
 
+def _archives(root: Path, dataset: str) -> dict[str, str]:
+    """The sha256 of the archives that the data set was extracted from; empty for a user's folder."""
+    file = root / layout.RECEIPT.format(dataset=dataset)
+    receipt = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return receipt.get("archives") or {}
+
+
+def _lineage(root: Path, run: Run) -> list[dict[str, Any]]:
+    """The files behind the result, from the metrics back to the receipt of the archive, each with its hash."""
+    return [
+        {"file": without_paths(one.path, root), "sha256": one.sha256, "stage": one.stage}
+        for one in lineage(root, run.metrics_file(root))
+        if one.sha256
+    ]
+
+
 def _results(results: Results, run: Run) -> dict[str, Any]:
     rows = [row for metric in ALL_METRICS for row in results.cell(run.dataset, run.category, run.variant, metric)]
     rows = [row for row in rows if row.seed == run.seed]
@@ -105,15 +129,17 @@ def _results(results: Results, run: Run) -> dict[str, Any]:
         "tree_clean": first.tree_clean,
         "device": first.device,
         "weights": first.weights,
+        "seconds": {stage: getattr(first, f"{stage}_seconds") for stage in STAGES},
+        "peak_memory_mb": {"training": first.peak_memory_mb, "cpu": first.peak_cpu_mb, "gpu": first.peak_gpu_mb},
         "warnings": [warning for warning in first.warnings.split("; ") if warning],
     }
 
 
-def card_page(run: Run, card: dict[str, Any]) -> Page:
+def card_page(run: Run, card: dict[str, Any], preset: str) -> Page:
     """The card as a page."""
     found, training = card["results"], card["training"] or {}
     title = f"{dataset_name(run.dataset)} {run.category}, {variant_name(run.variant)}, seed {run.seed}"
-    page = Page(card_path(run, ".md"), f"Run card: {title}")
+    page = Page(card_path(run, ".md"), f"Run card: {title}", preset=preset)
     metrics = found["metrics"]
     page.add(
         Table([METRIC_NAMES[name] for name in METRICS], [[_metric(metrics.get(name)) for name in METRICS]], left=0),
@@ -121,7 +147,8 @@ def card_page(run: Run, card: dict[str, Any]) -> Page:
     )
     if training.get("command"):
         page.add(Heading("Command"), Code(str(training["command"])))
-    for title, name in (("Settings", "settings"), ("Hashes", "hashes"), ("Versions", "versions")):
+    page.add(*_files(card))
+    for title, name in (("Settings", "settings"), ("Versions", "versions")):
         rows = [[f"`{key}`", f"`{value}`"] for key, value in sorted(_flat(training.get(name) or {}).items())]
         if rows:
             page.add(Heading(title), Table(["Name", "Value"], rows, left=2))
@@ -129,6 +156,16 @@ def card_page(run: Run, card: dict[str, Any]) -> Page:
     page.add(Heading("Warnings"), Bullets(warnings) if warnings else "None.")
     page.add(f"[The same as JSON](seed{run.seed}.json)")
     return page
+
+
+def _files(card: dict[str, Any]) -> list[Block]:
+    """The files that the result was made from, with their hashes."""
+    rows = [[f"`{one['file']}`", one["stage"] or "-", f"`{one['sha256']}`"] for one in card["lineage"]]
+    if not rows:
+        hashes = (card["training"] or {}).get("hashes") or {}
+        rows = [[f"`{name}`", "-", f"`{digest}`"] for name, digest in sorted(hashes.items())]
+    rows += [[f"`{name}` (archive)", "-", f"`{digest}`"] for name, digest in sorted(card["archives"].items())]
+    return [Heading("Files, from the metrics back to the archive"), Table(["File", "Made by", "sha256"], rows, left=3)]
 
 
 def _metric(value: float | str | None) -> str:
@@ -146,20 +183,23 @@ def _facts(found: dict[str, Any], training: dict[str, Any]) -> list[str]:
         f"parameters `{found['parameters']}`, split `{found['split']}`",
         f"device {found['device']}; weights: {found['weights']}",
     ]
+    seconds = {stage: value for stage, value in found["seconds"].items() if value is not None}
+    times = [f"{stage} {seconds_text(value)}" for stage, value in seconds.items()]
+    memory = {"CPU": found["peak_memory_mb"]["cpu"], "GPU": found["peak_memory_mb"]["gpu"]}
+    most = [f"{name} {value:,.0f} MB" for name, value in memory.items() if value is not None]
+    if not most and found["peak_memory_mb"]["training"]:
+        most = [f"{found['peak_memory_mb']['training']:,.0f} MB (training)"]
+    facts += [
+        f"wall time by stage: {', '.join(times) or 'not recorded'}",
+        f"peak memory: {', '.join(most) or 'not recorded'}",
+    ]
     if not training:
         return [*facts, "no training: nothing was fitted, or its card is not kept here"]
-    seconds = training.get("seconds") or {}
-    if isinstance(seconds, dict):
-        times = [f"{stage} {seconds_text(value)}" for stage, value in sorted(seconds.items()) if value is not None]
-    else:
-        times = [seconds_text(seconds)]
-    memory = training.get("peak_memory_mb")
     return [
         *facts,
-        f"precision {training.get('precision')}, {plural(training.get('threads') or 1, 'thread')},"
+        f"{plural(training.get('steps') or 0, 'step')}; precision {training.get('precision')},"
+        f" {plural(training.get('threads') or 1, 'thread')},"
         f" deterministic algorithms {'on' if training.get('deterministic') else 'off'}",
-        f"{training.get('steps')} steps; wall time: {', '.join(times) or 'not recorded'}",
-        f"peak memory {memory:,.0f} MB" if memory is not None else "peak memory not recorded",
     ]
 
 

@@ -50,15 +50,17 @@ _STYLE: dict[Any, Any] = {
 
 def variant_dashes(variant: str, variants: list[str]) -> str | tuple:
     """A variant's line: solid for the first, then dashed, dotted and so on, so that lines differ without colour."""
-    return ("solid", "dashed", "dashdot", (0, (1, 1)))[variants.index(variant) % 4]
+    return ("solid", "dashed", "dashdot", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))[variants.index(variant) % 5]
 
 
 def variant_colour(variant: str, variants: list[str]) -> str:
-    """A variant's colour: fixed for PRN and the controls, else by its place among the other variants."""
+    """A variant's colour: fixed for PRN and the controls, else one that those of the figure leave, by its place."""
     if variant in VARIANT_COLOURS:
         return VARIANT_COLOURS[variant]
+    taken = {VARIANT_COLOURS[name] for name in variants if name in VARIANT_COLOURS}
+    free = [colour for colour in OTHER_COLOURS if colour not in taken]
     others = [name for name in variants if name not in VARIANT_COLOURS]
-    return OTHER_COLOURS[others.index(variant) % len(OTHER_COLOURS)]
+    return free[others.index(variant) % len(free)]
 
 
 @contextmanager

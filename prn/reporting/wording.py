@@ -26,6 +26,11 @@ METHODS = {
 }
 UNTRAINED = "untrained"
 GENERATED = " - generated images"
+GENERATED_NOTE = (
+    "**These are generated images**: small archives in the published layout, made from photographs. Their numbers"
+    " say that the pipeline works; they are not comparable with the paper's, which stand here for the form of the page."
+)
+IN_A_FIGURE = 5
 NAIVE = {"mean-image": "distance to the mean image", "colour-threshold": "colour threshold"}
 
 
@@ -37,6 +42,11 @@ def dataset_name(dataset: str) -> str:
 def generated_title(title: str, settings: Settings) -> str:
     """A page's title; that of a run on generated images says so."""
     return title + GENERATED if settings.benchmark.generated_images else title
+
+
+def generated_note(settings: Settings) -> list[str]:
+    """The warning of a page that has the paper's numbers on it; empty for real images."""
+    return [GENERATED_NOTE] if settings.benchmark.generated_images else []
 
 
 def variant_name(variant: str) -> str:
@@ -53,6 +63,14 @@ def compared_variants(dataset: str, results: Results) -> list[str]:
     """The variants that share a page's tables and figures: PRN first, then the control, then the others as planned."""
     names = [name for name in results.variants(dataset) if not is_ablation(name)]
     return sorted(names, key=lambda name: (name != "prn", name != UNTRAINED))
+
+
+def groups_of(names: list[str]) -> list[list[str]]:
+    """The methods of one figure each: five at most, the first of all (PRN) in each of them, so that figures compare."""
+    groups = [names[:IN_A_FIGURE]] if names else []
+    rest = names[IN_A_FIGURE:]
+    step = IN_A_FIGURE - 1
+    return groups + [[names[0], *rest[start : start + step]] for start in range(0, len(rest), step)]
 
 
 def number(value: float, metric: str = "") -> str:

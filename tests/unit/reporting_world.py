@@ -24,6 +24,10 @@ SKILL = {
     "colour-threshold": 0.05,
     "prn-no-msa": 0.8,
     "patchcore": 0.9,
+    "cflow": 0.7,
+    "draem": 0.65,
+    "sspcab": 0.6,
+    "rd4ad": 0.55,
 }
 
 

@@ -45,6 +45,12 @@ def test_every_link_and_image_exists(world) -> None:
         for target in LINK.findall(text):
             if target.startswith("https://"):
                 continue
+            if target.startswith("#"):
+                # GitHub's anchors: lower case, spaces as hyphens, no punctuation.
+                headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
+                anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert target[1:] in anchors, f"{page.name}: {target}"
+                continue
             assert (page.parent / target).exists(), f"{page.name}: {target}"
         for alt in re.findall(r"!\[([^\]]*)\]", text):
             assert len(alt) > 20, f"{page.name}: an image without a text for those who cannot see it"

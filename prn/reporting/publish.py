@@ -1,0 +1,133 @@
+"""Publishing: a preset's finished pages, checked and made small enough for git, copied to `reports/`."""
+
+import datetime
+import re
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from prn.artifacts import atomic_write
+from prn.errors import DataCorrupt, DataMissing, SettingsError
+from prn.reporting.document import GENERATED, write_text
+from prn.reporting.html import HTML
+from prn.reporting.results import Row, from_csv, read_results
+from prn.reporting.sums import SUMS, checked_files, report_files, write_sums
+
+RESULTS, FIRST_PAGE = "results.csv", "README.md"
+JPEG_QUALITY = 88
+LARGE = 500 * 1024  # the limit of the project's commit hook
+_PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
+
+
+def publish(source: Path, target: Path, today: datetime.date) -> str:
+    """Copy the report of the work folder `source` into `target`, in place of what was published there; a summary.
+
+    Photographs become JPEG, the contact sheets of the synthesis keep 256 colours, `report.html` stays behind.
+    Raises `DataMissing` where a report or the metrics behind it are missing, `DataCorrupt` for a page, picture or
+    number that is not what the report was made with, `SettingsError` when both folders are the same.
+    """
+    folder = source / "reports"
+    if folder.resolve() == target.resolve():
+        raise SettingsError(f"--from {source}: its pages are {target} already; name a preset's folder, runs/<preset>")
+    files = checked_files(folder)
+    rows = from_csv((folder / RESULTS).read_text(encoding="utf-8"))
+    check_results(source, rows)
+    preset = _preset(folder)
+    for file in report_files(target):
+        (target / file).unlink()
+    pictures = {file: _compact(folder / file) for file in files if file.suffix == ".png"}
+    renamed = {file.as_posix(): file.with_suffix(ending).as_posix() for file, (ending, _) in pictures.items()}
+    for file in files:
+        if file in pictures:
+            ending, data = pictures[file]
+            _write(target / file.with_suffix(ending), data)
+        elif file.suffix == ".md":
+            text = _page((folder / file).read_text(encoding="utf-8"), renamed)
+            write_text(target / file, _dated(text, preset, today) if file.as_posix() == FIRST_PAGE else text)
+        elif file.name != HTML:
+            _write(target / file, (folder / file).read_bytes())
+    _remove_empty_folders(target)
+    write_sums(target)
+    return _summary(target, preset, rows)
+
+
+def check_results(source: Path, rows: list[Row]) -> None:
+    """Hold every number of a report against the metrics file that it was read from."""
+    for row in rows:
+        file = row.run.metrics_file(source)
+        if not file.is_file():
+            raise DataMissing(f"{file}: missing, but {RESULTS} has a number from it; `python -m prn report` again")
+    runs = list(dict.fromkeys(row.run for row in rows))
+    today = {(row.run, row.metric): row.value for row in read_results(source, runs)}
+    for row in rows:
+        if row.value is not None and today[row.run, row.metric] != row.value:
+            raise DataCorrupt(
+                f"{row.run.metrics_file(source)}: {row.metric} is {today[row.run, row.metric]}, the report says"
+                f" {row.value}; `python -m prn report` again"
+            )
+
+
+def _preset(folder: Path) -> str:
+    found = _PRESET.search((folder / FIRST_PAGE).read_text(encoding="utf-8"))
+    if found is None:
+        raise DataCorrupt(f"{folder / FIRST_PAGE}: names no preset; `python -m prn report` makes it again")
+    return found[1]
+
+
+def _compact(path: Path) -> tuple[str, bytes]:
+    """A picture as it is published: its ending and its bytes, never more than it had.
+
+    Charts have few colours already. Contact sheets stay PNG with fewer colours, grids of photographs become JPEG.
+    """
+    whole = path.read_bytes()
+    with Image.open(path) as opened:
+        if opened.mode == "P":
+            return path.suffix, whole
+        picture = opened.convert("RGB")
+    small = BytesIO()
+    if "synthesis" in path.name:
+        few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        few.save(small, format="PNG", optimize=True)
+        ending = ".png"
+    else:
+        picture.save(small, format="JPEG", quality=JPEG_QUALITY, optimize=True)
+        ending = ".jpg"
+    return (ending, small.getvalue()) if len(small.getvalue()) < len(whole) else (path.suffix, whole)
+
+
+def _write(target: Path, data: bytes) -> None:
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def _page(text: str, renamed: dict[str, str]) -> str:
+    """A page with the published pictures' names, without the line that leads to the HTML report."""
+    lines = [line for line in text.split("\n") if f"]({HTML})" not in line]
+    return re.sub(r"\]\(([^)\s]+)\)", lambda match: f"]({renamed.get(match[1], match[1])})", "\n".join(lines))
+
+
+def _dated(text: str, preset: str, today: datetime.date) -> str:
+    """The first page with a line under its origin that says what was published, and when."""
+    line = (
+        f"**Published on {today.isoformat()} from the preset `{preset}`** with `python -m prn publish --from"
+        f" runs/{preset}`. Pictures are compressed here; that folder has them in full, and all in one HTML file."
+    )
+    head, generated, rest = text.partition("lost.*\n")
+    return f"{head}{generated}\n{line}\n{rest}"
+
+
+def _remove_empty_folders(target: Path) -> None:
+    for folder in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _summary(target: Path, preset: str, rows: list[Row]) -> str:
+    files = [*report_files(target), Path(SUMS)]
+    sizes = {file: (target / file).stat().st_size for file in files}
+    text = f"{target}: preset {preset}, {len(files)} files, {sum(sizes.values()) / 2**20:.1f} MB"
+    stale = len({row.run for row in rows if row.state == "stale"})
+    text += f"; {stale} of its runs are shown as stale" if stale else ""
+    large = [file.as_posix() for file, size in sizes.items() if size > LARGE]
+    return text + (f"; larger than 500 KB: {', '.join(large)}" if large else "")
