@@ -15,7 +15,7 @@ from prn.reporting.results import Row, from_csv, read_results
 from prn.reporting.sums import SUMS, checked_files, report_files, write_sums
 
 RESULTS, FIRST_PAGE = "results.csv", "README.md"
-JPEG_QUALITY = 88
+JPEG_QUALITY = 78
 LARGE = 500 * 1024  # the limit of the project's commit hook
 _PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
 
@@ -23,7 +23,7 @@ _PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
 def publish(source: Path, target: Path, today: datetime.date) -> str:
     """Copy the report of the work folder `source` into `target`, in place of what was published there; a summary.
 
-    Photographs become JPEG, the contact sheets of the synthesis keep 256 colours, `report.html` stays behind.
+    Photographs become JPEG, the contact sheets of the synthesis keep 128 colours, `report.html` stays behind.
     Raises `DataMissing` where a report or the metrics behind it are missing, `DataCorrupt` for a page, picture or
     number that is not what the report was made with, `SettingsError` when both folders are the same.
     """
@@ -87,7 +87,7 @@ def _compact(path: Path) -> tuple[str, bytes]:
         picture = opened.convert("RGB")
     small = BytesIO()
     if "synthesis" in path.name:
-        few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+        few = picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
         few.save(small, format="PNG", optimize=True)
         ending = ".png"
     else:
