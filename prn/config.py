@@ -99,7 +99,7 @@ class ModelSettings:
     upsample_align_corners: bool = False
     attention_projection: Literal["grouped", "elementwise", "full"] = "grouped"
     attention_scale: Literal["dim", "sqrt"] = "dim"
-    attention_shortcut: Literal["heads", "input"] = "heads"
+    attention_shortcut: Literal["input", "heads"] = "input"
     attention_layers: AtLeastOne = 3
     initial_probability: Annotated[float, Range(0.001, 0.999)] = 0.5
 

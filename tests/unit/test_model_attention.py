@@ -114,10 +114,11 @@ def test_division_by_the_length_is_nearly_averaging() -> None:
 
 @pytest.mark.parametrize("projection", ["grouped", "full", "elementwise"])
 @pytest.mark.parametrize("size", [(8, 8), (8, 12), (4, 6)])
-def test_block_equals_its_heads_one_by_one(projection: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shortcut", ["input", "heads"])
+def test_block_equals_its_heads_one_by_one(projection: str, size: tuple[int, int], shortcut: str) -> None:
     torch.manual_seed(0)
     channels, height = 8, size[0]
-    module = MultiSizeSelfAttention(channels, projection, "dim", height=height).eval()
+    module = MultiSizeSelfAttention(channels, projection, "dim", height=height, shortcut=shortcut).eval()
     if projection == "elementwise":
         for parameter in module.embed.parameters():
             parameter.data.normal_()
@@ -143,14 +144,16 @@ def test_block_equals_its_heads_one_by_one(projection: str, size: tuple[int, int
             heads.append(
                 np.stack([slow_attention(*(p[b] for p in parts), patch, lambda length: length) for b in (0, 1)])
             )
-        expected = module.block(torch.from_numpy(np.concatenate(heads, axis=1)).float())
+        joined = torch.from_numpy(np.concatenate(heads, axis=1)).float()
+        added = image if shortcut == "input" else module.block.shortcut(joined)
+        expected = torch.relu(module.block.body(joined) + added)
         torch.testing.assert_close(module(image), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("projection", ["grouped", "full"])
 def test_the_shortcut_from_the_input_skips_the_attention(projection: str) -> None:
     """With a body that gives zero, what is left is the input (M2TR), whatever the heads average away."""
-    module = MultiSizeSelfAttention(8, projection, shortcut="input").eval()
+    module = MultiSizeSelfAttention(8, projection).eval()
     nn.init.zeros_(module.block.body[-1].weight)
     image = random_maps(2, 8, 8, 8)
     assert torch.equal(module(image), torch.relu(image))
@@ -181,7 +184,8 @@ def test_parameters_grouped_by_hand(channels: int, total: int) -> None:
 def test_parameters_of_the_other_projections_by_hand() -> None:
     channels, height = 16, 8
     block = 9 * 4 * 16 * 16 + 9 * 16 * 16 + 4 * 16 + (64 * 16 + 2 * 16)  # eight times the channels in, with a shortcut
-    assert count(MultiSizeSelfAttention(channels, "full").block) == block
+    assert count(MultiSizeSelfAttention(channels, "full", shortcut="heads").block) == block
+    assert count(MultiSizeSelfAttention(channels, "full").block) == block - (64 * 16 + 2 * 16)
     assert count(MultiSizeSelfAttention(channels, "full").embed) == 3 * 4 * (16 * 16 + 16)
     elements = 16 * (64 + 16 + 4 + 1)  # patches of 8, 4, 2 and 1
     assert count(MultiSizeSelfAttention(channels, "elementwise", height=height).embed) == 3 * 2 * elements

@@ -90,7 +90,7 @@ def test_every_combination_of_modules_trains(prototypes: bool, fusion: bool, att
         {"attention_projection": "elementwise"},
         {"attention_projection": "elementwise", "prototypes": False},
         {"attention_scale": "sqrt"},
-        {"attention_shortcut": "input"},
+        {"attention_shortcut": "heads"},
         {"attention_layers": 2},
         {"fusion_shared": True},
         {"fusion_norm": False},

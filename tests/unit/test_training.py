@@ -173,10 +173,10 @@ def test_a_state_of_other_settings_is_not_used(uninterrupted, tmp_path):
     _same(tensors, report, uninterrupted)
 
 
-# Recorded once, on one thread in float32. Other instruction sets (AVX2, no oneDNN) differ by 1e-6 at the first step
-# and by 4 % at the tenth, as each step multiplies what rounding left; the bands are a little above that.
-GOLDEN_TRACE = [0.362563, 0.261001, 0.211856, 0.185168, 0.157834, 0.138067, 0.126137, 0.116750, 0.107642, 0.092482]
-GOLDEN_BANDS = [5e-5, 4e-4, 0.01, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.05]
+# Recorded once, on one thread in float32. Other instruction sets (AVX2, SSE4.1) differ by 3e-6 at the first step, by
+# 5e-4 at the second and by up to 1 % later, as each step multiplies what rounding left; the bands are above that.
+GOLDEN_TRACE = [0.351152, 0.263797, 0.212781, 0.187414, 0.180929, 0.143484, 0.135970, 0.122278, 0.118068, 0.103220]
+GOLDEN_BANDS = [5e-5, 1e-3, 0.01, 0.01, 0.01, 0.01, 0.03, 0.03, 0.03, 0.03]
 
 
 def test_the_loss_of_ten_steps_is_the_recorded_one():

@@ -43,7 +43,7 @@ OTHER = {
     "model.residual": "squared",
     "model.attention_projection": "full",
     "model.attention_scale": "sqrt",
-    "model.attention_shortcut": "input",
+    "model.attention_shortcut": "heads",
     "synthesis.spatial": "all",
     "synthesis.homologous_source": "same",
     "synthesis.homologous_shuffle": "strips",
