@@ -8,10 +8,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from prn.backbone import BACKBONE_CHANNELS, random_weights
+from prn.backbone import random_weights
 from prn.config import Settings, parse_settings, read_yaml, resolve_variant
 from prn.errors import DataMissing, PrnError, SettingsError
 from prn.methods import METHODS
+from prn.reporting.published import published
 from prn.strict import from_plain
 
 from .anomalib_case import SIZE, inputs, scored_images, stripes
@@ -246,4 +247,12 @@ def test_the_variants_have_their_papers_settings(project: Path):
     assert (draem.sspcab, chosen["sspcab"].methods["draem"].sspcab) == (False, True)
     assert (rd4ad.size, rd4ad.epochs, rd4ad.batch, rd4ad.learning_rate) == (256, 200, 16, 5e-3)
     assert (cfa.resize, cfa.crop, cfa.epochs, cfa.batch) == (256, 224, 30, 4)
-    assert BACKBONE_CHANNELS["wide_resnet50_2"][:3] == (256, 512, 1024)
+
+
+def test_the_full_benchmark_runs_what_the_paper_prints(project: Path):
+    """Each printed column of these methods, with Table 3's ResNet-18 rows, has a variant that is run."""
+    runs = parse_settings(read_yaml(project / "params.yaml")).benchmark.datasets
+    methods = {"CFLOW", "DRAEM", "SSPCAB", "RD4AD", "CFA", "PatchCore"}
+    printed = {(row.dataset, row.variant) for row in published() if row.method in methods and row.variant}
+    assert {variant for _, variant in printed} == {*SHORT, "patchcore", "cflow-resnet18", "rd4ad-resnet18"}
+    assert all(variant in runs[dataset].variants for dataset, variant in printed)
