@@ -91,7 +91,7 @@ def run_card(arguments: argparse.Namespace, paths: list[Path]) -> str:
     """What was measured, where and with what."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     size = sum(path.stat().st_size for path in paths) / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "opencv-python-headless"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "opencv-python"))
     loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     if arguments.tree:
         images = f"category {arguments.category} of a tree in MVTec AD's layout"

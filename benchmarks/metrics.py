@@ -40,7 +40,7 @@ LONG_SECONDS = 4  # a call is repeated until it has taken this much, at most fiv
 KINDS = ("realistic", "quantised", "saturated")
 PACKAGES = (
     "numpy",
-    "opencv-python-headless",
+    "opencv-python",
     "torch",
     "scikit-learn",
     "scikit-image",

@@ -371,7 +371,7 @@ def run_card(arguments: argparse.Namespace, textures: int, normals: int) -> list
     ]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     source = "photographs of scikit-image" if arguments.textures is None else "a folder of images"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "opencv-python-headless"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "opencv-python"))
     return [
         f"- `python benchmarks/synthesis.py`, commit {commit.stdout.strip()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- {arguments.rounds} rounds of {arguments.samples} samples; {textures} textures: {source}; {normals} normals",

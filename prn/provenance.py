@@ -33,6 +33,7 @@ RECORDED_VERSIONS = (
     "torch",
     "torchvision",
     "numpy",
+    "opencv-python",
     "opencv-python-headless",
     "scikit-learn",
     "scikit-image",
