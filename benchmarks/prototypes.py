@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -55,6 +56,7 @@ BARS = {  # candidate: (peer, how many times faster it must be)
     "k-means, ten starts, inner products": ("k-means, ten starts, scikit-learn", 15.0),
 }
 STAGE = "the whole stage"
+OTHER_PART = re.compile("<!-- real images: begin -->.*<!-- real images: end -->\n", re.DOTALL)
 PACKAGES = ("numpy", "scikit-learn", "torch")
 
 
@@ -292,7 +294,14 @@ def main() -> None:
         lines = report(Path(folder), arguments)
     print("\n".join(lines))
     if arguments.page:
-        arguments.page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        old = arguments.page.read_text(encoding="utf-8") if arguments.page.exists() else ""
+        kept = OTHER_PART.search(old)  # what benchmarks/prototypes_real.py writes
+        text = (
+            "\n".join(lines)
+            + "\n\n"
+            + (kept.group() if kept else "<!-- real images: begin -->\n<!-- real images: end -->\n")
+        )
+        arguments.page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
