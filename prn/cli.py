@@ -9,11 +9,13 @@ import importlib
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from prn import layout
 from prn.config import Settings, load_settings
+from prn.devices import keep_to_given_cores, one_gpu
 from prn.errors import PrnError, SettingsError
 from prn.strict import suggestion
 from prn.views import view
@@ -41,6 +43,8 @@ TOOLS: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
     "verify": ("hold a category's files against its index", ("dataset", "category"), "index"),
 }
+# What computes on a GPU where there is one; it holds that GPU alone.
+GPU_COMMANDS = ("prototypes", "train", "predict")
 COMMANDS = {**STAGES, **{name: (text, cell) for name, (text, cell, _) in TOOLS.items()}}
 
 
@@ -143,12 +147,14 @@ def _run_stage(options: argparse.Namespace) -> None:
         variant=cell["variant"] or "",
         seed=cell["seed"] or 0,
     )
-    if folder is not None:
-        from prn.stages.score import run
+    keep_to_given_cores()
+    with one_gpu() if command in GPU_COMMANDS else nullcontext():
+        if folder is not None:
+            from prn.stages.score import run
 
-        run(job, *folder, overlays=options.overlays)
-        return
-    importlib.import_module(f"prn.stages.{command}").run(job)
+            run(job, *folder, overlays=options.overlays)
+        else:
+            importlib.import_module(f"prn.stages.{command}").run(job)
 
 
 def _folder_of_images(options: argparse.Namespace) -> tuple[Path, Path] | None:

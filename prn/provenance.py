@@ -26,7 +26,17 @@ from prn.layout import digest_file, settings_digest, sidecar
 PACKAGE = Path(__file__).resolve().parent
 # Plumbing that can move files but cannot change a result: what it decides (settings, hashes) is compared itself.
 PLUMBING = frozenset(
-    {"prn.artifacts", "prn.cli", "prn.config", "prn.errors", "prn.layout", "prn.provenance", "prn.strict", "prn.views"}
+    {
+        "prn.artifacts",
+        "prn.cli",
+        "prn.config",
+        "prn.devices",
+        "prn.errors",
+        "prn.layout",
+        "prn.provenance",
+        "prn.strict",
+        "prn.views",
+    }
 )
 DATA_SUFFIXES = (".yaml", ".csv", ".css", ".js")
 RECORDED_VERSIONS = (

@@ -238,6 +238,7 @@ def _save(run: Run, next_step: int) -> None:
         "optimizer": run.optimizer.state_dict(),
         "generator": torch.get_rng_state(),
     }
+    _remove_parts(run.resume)
     with atomic_write(run.resume) as temporary:
         torch.save(state, temporary)
         if run.resume.exists():
@@ -271,6 +272,13 @@ def clear_resume(path: Path | None) -> None:
     if path is not None:
         path.unlink(missing_ok=True)
         _previous(path).unlink(missing_ok=True)
+        _remove_parts(path)
+
+
+def _remove_parts(path: Path) -> None:
+    """Remove what a save left that was killed."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

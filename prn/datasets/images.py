@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from prn.artifacts import atomic_write
 from prn.datasets.capacity import check_memory
 from prn.datasets.progress import tracked
+from prn.devices import given_cores
 from prn.errors import DataCorrupt, DataMissing
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ _END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """The processor cores that this process may use: those it was given by `OMP_NUM_THREADS`, else the machine's."""
+    given = given_cores()
+    if given is not None:
+        return given
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 
 from prn import layout
+from prn.devices import check_threads
 from prn.errors import DataMissing
 from prn.inference import measure, predict
 from prn.methods.interface import method_class
@@ -60,6 +61,8 @@ def load_method(job: Job, checkpoint: Path) -> tuple:
         verify_artefact(path)
     settings = from_view({**metadata["view"], "predict": job.view["predict"]})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        check_threads(settings.predict.threads, "predict.threads")
     torch.set_num_threads(settings.predict.threads)
     method = method_class(settings.method)(settings, *frozen_parts(frozen), device)
     method.load(tensors)

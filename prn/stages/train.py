@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from prn import layout
 from prn.artifacts import atomic_write
 from prn.datasets.images import CategoryTensors, load_textures
+from prn.devices import check_threads
 from prn.errors import DataMissing
 from prn.methods import METHODS
 from prn.methods.interface import FitInputs, FitReport, method_class
@@ -31,6 +32,8 @@ def run(job: Job) -> None:
     if entry.masks:
         _check_masks(job, tensors, seen)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu" and "train" in job.view:
+        check_threads(settings.train.threads, "train.threads")
     method = method_class(settings.method)(settings, *frozen_parts(inputs), device)
     report = method.fit(
         FitInputs(

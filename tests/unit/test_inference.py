@@ -95,7 +95,7 @@ def losses(**train):
     said: list[str] = []
     data = training_case.inputs(None)
     data.progress = said.append
-    _, report = training_case.fit(training_case.settings(3, **train), data)
+    _, report = training_case.fit(training_case.settings(3, model=training_case.LIGHT, **train), data)
     return [float(row["loss"]) for row in report.log], said
 
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
@@ -21,7 +20,7 @@ from prn.inference import predict
 from prn.training import Batch, BatchPlan, Interrupted, Run, learning_rate, micro_batches, train
 from tests.unit import training_case
 
-STEPS = 8
+STEPS, LIGHT_STEPS = 8, 11
 
 
 @pytest.fixture(scope="module")
@@ -136,27 +135,61 @@ def test_sigterm_saves_and_a_rerun_ends_at_the_same_bytes(uninterrupted, tmp_pat
     assert not resume.exists(), "a finished training leaves no resume state"
 
 
-def test_sigkill_between_checkpoints_and_a_broken_state_file(uninterrupted, tmp_path):
-    command = [sys.executable, training_case.__file__, str(tmp_path), str(STEPS), "1e-9"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert process.stdout is not None
-    for line in process.stdout:
-        if f"step 5/{STEPS}" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait(timeout=20)
-    states = sorted(path.name for path in tmp_path.glob("*.pt"))
-    assert states == ["run.resume.previous.pt", "run.resume.pt"]
-    newest = tmp_path / "run.resume.pt"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "cannot be read" in done.stdout
-    assert "continuing after step" in done.stdout
-    trained = load_file(tmp_path / "weights.safetensors")
-    assert all(torch.equal(trained[name], uninterrupted[0][name]) for name in trained)
-    losses = np.loadtxt(tmp_path / "loss.txt")
-    assert losses[:, 0].tolist() == list(range(1, STEPS + 1))
-    assert losses[:, 1].tolist() == [row["loss"] for row in uninterrupted[1].log]
+def attempt(folder, how: str, number: int) -> tuple[int, str]:
+    """The light training of `LIGHT_STEPS` steps as a process that is stopped (see `training_case.stop_at`)."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, training_case.__file__, str(folder), str(LIGHT_STEPS), how, str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_killed_mid_epoch_between_checkpoints_or_in_a_save_it_ends_at_the_same_bytes(tmp_path):
+    """An epoch has three steps; a state is saved after step 5 and every fourth one from there."""
+    expected = training_case.fit(
+        training_case.settings(LIGHT_STEPS, model=training_case.LIGHT), training_case.inputs(None)
+    )
+    # SIGTERM in step 8: saved and stopped.
+    code, said = attempt(tmp_path / "term", "TERM", 7)
+    assert (code, "stopped at step 8 of 11" in said) == (143, True), said
+    state = tmp_path / "term/run.resume.pt"
+
+    # SIGKILL as step 8 begins, then in the middle of the next save: both times the state of step 5 is what is left.
+    killed = tmp_path / "kill"
+    assert attempt(killed, "KILL", 7)[0] == -signal.SIGKILL
+    code, said = attempt(killed, "SAVE", 1)
+    assert (code, "continuing after step 5 of 11" in said) == (-signal.SIGKILL, True), said
+    assert len(list(killed.glob(".run.resume.pt.*.part"))) == 1
+    code, said = attempt(killed, "TERM", 7)
+    assert (code, "continuing after step 5 of 11" in said) == (143, True), said
+    assert not list(killed.glob(".*.part")), "what a killed save left is removed"
+    _same_state(torch.load(killed / "run.resume.pt", weights_only=True), torch.load(state, weights_only=True))
+
+    # The rest of the way, from the state before where the newest is cut off.
+    state.replace(state.with_suffix(".previous.pt"))
+    state.write_bytes(state.with_suffix(".previous.pt").read_bytes()[:100_000])
+    lines: list[str] = []
+    data = training_case.inputs(state)
+    data.progress = lines.append
+    _same(*training_case.fit(training_case.settings(LIGHT_STEPS, 3.5, model=training_case.LIGHT), data), expected)
+    assert "run.resume.pt cannot be read" in lines[0]
+    assert "continuing after step 8" in lines[1]
+
+
+def _same_state(found, expected) -> None:
+    """Weights, BatchNorm, optimiser, random state and log, times left aside."""
+    assert found["next_step"] == expected["next_step"]
+    assert torch.equal(found["generator"], expected["generator"])
+    assert found["state"].keys() == expected["state"].keys()
+    assert all(torch.equal(found["state"][name], value) for name, value in expected["state"].items())
+    moments = expected["optimizer"]["state"]
+    assert moments
+    for index, parts in moments.items():
+        for name, value in parts.items():
+            assert torch.equal(found["optimizer"]["state"][index][name], value)
+    columns = ("step", "epoch", "loss", "smooth_l1", "focal", "positive_share", "learning_rate")
+    assert [[row[name] for name in columns] for row in found["rows"]] == [
+        [row[name] for name in columns] for row in expected["rows"]
+    ]
 
 
 def test_a_state_of_other_settings_is_not_used(uninterrupted, tmp_path):

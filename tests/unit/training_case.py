@@ -1,18 +1,22 @@
 """A small but whole PRN training, run in this process or as a program that a test can kill.
 
-Usage: python training_case.py FOLDER STEPS CHECKPOINT_MINUTES
+Usage: python training_case.py FOLDER STEPS KILL|TERM|SAVE NUMBER (see `stop_at`)
 """
 
 import functools
+import os
+import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
+from prn import training
 from prn.backbone import Backbone, random_weights
 from prn.config import Settings
+from prn.errors import PrnError
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.prn import Method
 from prn.prototypes import Prototypes, cluster_prototypes
@@ -22,7 +26,9 @@ from prn.training import Run, seed_everything
 SIZE, NORMALS = 32, 7
 
 
-def settings(steps: int, checkpoint_minutes: float = 60.0, predict: dict | None = None, **train) -> Settings:
+def settings(
+    steps: int, checkpoint_minutes: float = 60.0, predict: dict | None = None, model: dict | None = None, **train
+) -> Settings:
     """PRN at 32x32, three normals a step, so that an epoch has three steps of which the last is partial."""
     batch = {"normal": 3, "extended": 2, "simulated": 2}
     base = {
@@ -32,7 +38,10 @@ def settings(steps: int, checkpoint_minutes: float = 60.0, predict: dict | None 
         "threads": 1,
         "checkpoint_minutes": checkpoint_minutes,
     }
-    return from_plain(Settings, {"tensors": {"size": SIZE}, "train": {**base, **train}, "predict": predict or {}})
+    return from_plain(
+        Settings,
+        {"tensors": {"size": SIZE}, "train": {**base, **train}, "predict": predict or {}, "model": model or {}},
+    )
 
 
 def inputs(resume: Path | None) -> FitInputs:
@@ -82,8 +91,39 @@ def fit(chosen: Settings, data: FitInputs) -> tuple[dict[str, torch.Tensor], Fit
     return trained.tensors(), report
 
 
+def stop_at(how: str, number: int) -> None:
+    """Send this process SIGKILL or SIGTERM as step `number` begins, or SIGKILL in the middle of its save `number`.
+
+    The training's clock is made to tick one minute a step, so that the saves come at known steps.
+    """
+    rate, save = training.learning_rate, torch.save
+    step, saves = [0], [0]
+
+    def begin(current: int, *more) -> float:
+        step[0] = current
+        if how in ("KILL", "TERM") and current == number:
+            os.kill(os.getpid(), signal.Signals[f"SIG{how}"])
+        return rate(current, *more)
+
+    def half_save(state, path) -> None:
+        save(state, path)
+        saves[0] += 1
+        if how == "SAVE" and saves[0] == number:
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    training.learning_rate = begin
+    training.torch = SimpleNamespace(**{**vars(torch), "save": half_save})
+    training.time = SimpleNamespace(monotonic=lambda: 60.0 * step[0])
+
+
+LIGHT = {"fusion": False, "attention": False}
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    tensors, report = fit(settings(int(sys.argv[2]), float(sys.argv[3])), inputs(folder / "run.resume.pt"))
-    save_file(tensors, folder / "weights.safetensors")
-    np.savetxt(folder / "loss.txt", [[row["step"], row["loss"]] for row in report.log])
+    stop_at(sys.argv[3], int(sys.argv[4]))
+    try:
+        fit(settings(int(sys.argv[2]), 3.5, model=LIGHT), inputs(folder / "run.resume.pt"))
+    except PrnError as error:
+        print(error)
+        sys.exit(error.exit_code)

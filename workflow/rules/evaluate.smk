@@ -18,7 +18,7 @@ rule predict:
         "data/logs/predict/{dataset}.{category}.{variant}.seed{seed}.log",
     conda:
         "../envs/prn.yaml"
-    threads: SETTINGS.predict.threads
+    threads: lambda wildcards: resolved(wildcards.variant).predict.threads
     resources:
         gpu=min(1, GPUS),
     params:

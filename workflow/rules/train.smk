@@ -18,7 +18,7 @@ rule train:
         "data/logs/train/{dataset}.{category}.{variant}.seed{seed}.log",
     conda:
         "../envs/prn.yaml"
-    threads: SETTINGS.train.threads
+    threads: lambda wildcards: resolved(wildcards.variant).train.threads
     resources:
         gpu=min(1, GPUS),
     params:
