@@ -41,6 +41,7 @@ TOOLS: dict[str, tuple[str, tuple[str, ...], str]] = {
         ("dataset", "category", "variant", "seed"),
         "train",
     ),
+    "estimate": ("say what the benchmark will need of time, memory and disk; needs no data", (), "report"),
     "verify": ("hold a category's files against its index", ("dataset", "category"), "index"),
 }
 # What computes on a GPU where there is one; it holds that GPU alone.
@@ -67,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--variant", default="prn", help="a name under variants in params.yaml (default: prn)")
         if "seed" in cell:
             command.add_argument("--seed", type=int, help="default: the first of benchmark.seeds")
+        if name == "estimate":
+            command.add_argument("--cores", type=int, help="cores that snakemake will be given (default: all)")
         if name == "predict":
             command.add_argument("--images", type=Path, help="score this folder of images instead of the test set")
             command.add_argument("--out", type=Path, help="with --images: the folder for scores and score maps")
@@ -154,7 +157,8 @@ def _run_stage(options: argparse.Namespace) -> None:
 
             run(job, *folder, overlays=options.overlays)
         else:
-            importlib.import_module(f"prn.stages.{command}").run(job)
+            more = {"given_cores": options.cores} if command == "estimate" else {}
+            importlib.import_module(f"prn.stages.{command}").run(job, **more)
 
 
 def _folder_of_images(options: argparse.Namespace) -> tuple[Path, Path] | None:
