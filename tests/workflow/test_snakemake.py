@@ -1,9 +1,14 @@
 """The real snakemake on a tiny benchmark: whole, idempotent, rebuilding exactly what is missing or has changed."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import sys
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,11 +86,36 @@ def test_a_part_is_planned_by_its_name(bench):
     assert planned(bench.snakemake("-n", "train_it", check=False).stdout) == {}
 
 
+def kill_the_training(bench, resume: Path) -> None:
+    """Send SIGKILL to the training of `bench` once it has saved a state."""
+    ends = time.monotonic() + 200
+    while not resume.is_file() and time.monotonic() < ends:
+        time.sleep(0.02)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if b"train" in command and b"prn" in command and (process / "cwd").readlink() == bench.folder.resolve():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
 def test_run_rerun_delete_and_change(bench):
     """One work folder through its life, since each whole run costs a minute."""
     assert bench.plan() == WHOLE
-    bench.snakemake("all")
     data = bench.folder / "data"
+    # A training that is killed leaves no output, and the rerun goes on from its last state.
+    bench.change(model={"fusion": False, "attention": False}, train={"steps": 60, "checkpoint_minutes": 0.01})
+    checkpoint, resume = (data / f"checkpoints/mine/part/prn/seed42.{end}" for end in ("safetensors", "resume.pt"))
+    killed = threading.Thread(target=kill_the_training, args=(bench, resume))
+    killed.start()
+    done = bench.snakemake(checkpoint.relative_to(bench.folder).as_posix(), check=False)
+    killed.join()
+    assert resume.is_file(), done.stdout[-5000:]
+    assert done.returncode != 0
+    assert not checkpoint.exists()
+    bench.snakemake("all")
+    log = (data / "logs/train/mine.part.prn.seed42.log").read_text(encoding="utf-8")
+    assert re.search(r"continuing after step \d+ of 60", log), log
+    assert checkpoint.is_file() and not resume.exists()
     metrics = json.loads((data / "metrics/mine/part/mean-image/seed42.json").read_text(encoding="utf-8"))
     assert metrics["counts"] == {
         "train_normal": 8,
