@@ -35,7 +35,9 @@ class Work:
         own = {name: {"categories": [OWN], "variants": ["prn"]} for name in sources if name == "mine"}
         preset = {"benchmark": {"datasets": own}, "download": {"sources": sources}}
         preset |= {"split": {"seen_anomalies": 1}, "train": {"shots": 1}, "tensors": {"size": 32}}
-        preset |= {"variants": {f"prn-shots-{n}": {"train": {"shots": 1}} for n in (1, 5)}}
+        variants = yaml.safe_load(Path(self.params).read_text(encoding="utf-8"))["variants"]
+        shots = [name for name, changes in variants.items() if "shots" in (changes or {}).get("train", {})]
+        preset |= {"variants": {name: {"train": {"shots": 1}} for name in shots}}
         (self.folder / "preset.yaml").write_text(yaml.safe_dump(preset, allow_unicode=True), encoding="utf-8")
 
     def __call__(self, command, *arguments):
