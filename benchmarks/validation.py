@@ -29,11 +29,10 @@ from prn.config import Settings, load_settings, resolve_variant
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.inference import predict
 from prn.methods.interface import FitInputs, method_class
-from prn.methods.prn import foreground_rule
 from prn.metrics import image_auroc, localization_metrics
 from prn.prototypes import cluster_prototypes
 from prn.splits import load_split
-from prn.synthesis import Synthesizer
+from prn.synthesis import Synthesizer, foreground_rule
 
 PROJECT = Path(__file__).resolve().parents[1]
 HELD_SEEN = 3
@@ -141,7 +140,7 @@ def scores(method: Any, settings: Settings, images: Images, cell: dict[str, Any]
         images.textures,
         settings=dataclasses.replace(settings.synthesis, extended=True, heterologous=True, homologous=True),
         seed=cell["seed"],
-        foreground=foreground_rule(settings, cell["dataset"], cell["category"]),
+        foreground=foreground_rule(settings.synthesis.foreground, cell["dataset"], cell["category"]),
     )
     sets = {"seen": (images.held_seen, images.held_seen_masks)}
     count = PER_NORMAL * len(images.held_normals)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
-Need = Literal["backbone", "prototypes", "textures"]
+Need = Literal["backbone", "prototypes", "textures", "masks"]
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,8 @@ class MethodEntry:
     module, name: where its class is; imported only when the method runs.
     options: the dataclass of its own section `methods.<method>` of the settings, None where it has none.
     reads: further settings that its training reads (`model.backbone`, `train.threads`).
-    backbone, prototypes, textures: whether its training needs those files; a text names the switch among the settings
-    that decides (`model.prototypes`).
-    masks: whether it needs the masks of the seen anomalies.
+    backbone, prototypes, textures: whether its training needs those files; masks: whether it needs seen anomalies with
+    masks. A text names the switch among the settings that decides (`model.prototypes`).
     """
 
     module: str
@@ -26,9 +25,9 @@ class MethodEntry:
     backbone: bool | str = False
     prototypes: bool | str = False
     textures: bool | str = False
-    masks: bool = False
+    masks: bool | str = False
 
     def needs(self, what: Need, settings: Any) -> bool:
-        """Whether the training with these (resolved) settings needs the file."""
+        """Whether the training with these (resolved) settings needs them."""
         needed = getattr(self, what)
         return bool(attrgetter(needed)(settings)) if isinstance(needed, str) else needed

@@ -9,6 +9,7 @@ import torch
 
 from prn.acceleration import Forward, memory_format
 from prn.backbone import Backbone, normalise
+from prn.batches import TrainingBatches
 from prn.config import Settings
 from prn.errors import PrnError
 from prn.layout import settings_digest
@@ -18,8 +19,6 @@ from prn.model.losses import prn_loss
 from prn.model.network import PRN
 from prn.prototypes import Prototypes
 from prn.strict import to_plain
-from prn.synthesis import ForegroundRule, Synthesizer
-from prn.synthesis.batch import Kind
 from prn.training import BatchPlan, Run, clear_resume, make_optimizer, micro_batches, seed_everything, train
 
 
@@ -81,7 +80,7 @@ class Method:
         """Probability of an anomaly for each pixel, and the mean of the highest (paper 3.5)."""
         self._fitted()
         options = self.settings.predict
-        pixels = self._pixels(images, options.channels_last)
+        pixels = self._pixels(torch.from_numpy(images), options.channels_last)
 
         def logits_of(part: torch.Tensor) -> torch.Tensor:
             with self._autocast(options.precision):
@@ -98,8 +97,8 @@ class Method:
         network = PRN(backbone, self.prototypes if model.prototypes else None, model)
         return network.to(self.device, memory_format=memory_format(channels_last))  # type: ignore[call-overload]
 
-    def _pixels(self, images: np.ndarray, channels_last: bool) -> torch.Tensor:
-        pixels = normalise(torch.from_numpy(images).to(self.device))
+    def _pixels(self, images: torch.Tensor, channels_last: bool) -> torch.Tensor:
+        pixels = normalise(images.to(self.device))
         return pixels.contiguous(memory_format=memory_format(channels_last))
 
     def _fitted(self) -> PRN:
@@ -120,24 +119,23 @@ class Method:
     def _run(self, inputs: FitInputs, network: PRN) -> Run:
         settings = self.settings.train
         plan = self._plan(inputs)
-        batches = TrainingBatches(self.settings, inputs, plan)
+        batches = TrainingBatches(self.settings, inputs, plan, self.device)
         network.train()
         self.forward = Forward(
             network, settings.acceleration, self.device, settings.micro_batch is None, inputs.progress
         )
 
         def step(number: int) -> dict[str, torch.Tensor | float]:
-            images, masks = batches.step(number)
-            batch = plan.step(number)
-            parts = micro_batches(batch, settings.micro_batch)
-            self.forward.prove_once(lambda: self._backward(images[parts[0]], masks[parts[0]], 1.0))
+            batch = batches.step(number)
+            parts = micro_batches(batch.drawn.batch, settings.micro_batch)
+            self.forward.prove_once(lambda: self._backward(*batch.part(parts[0]), 1.0))
             scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
             for part in parts:
                 # Each loss is a mean over images of one size: the parts' means, by their shares, add up to the whole's.
-                share = len(part) / len(images)
-                for name, value in self._backward(images[part], masks[part], share).items():
+                share = len(part) / len(batch.images)
+                for name, value in self._backward(*batch.part(part), share).items():
                     scalars[name] = scalars[name] + share * value
-            return {"epoch": batch.epoch, **scalars, "positive_share": float(masks.mean())}
+            return {"epoch": batch.drawn.batch.epoch, **scalars, **batch.scalars()}
 
         parameters = list(network.trainable_parameters())
         return Run(
@@ -154,11 +152,11 @@ class Method:
             progress=inputs.progress,
         )
 
-    def _backward(self, images: np.ndarray, masks: np.ndarray, share: float) -> dict[str, torch.Tensor | float]:
+    def _backward(self, images: torch.Tensor, masks: torch.Tensor, share: float) -> dict[str, torch.Tensor | float]:
         """Add `share` times the loss' gradient to the network's; the loss and its two terms, without the share."""
         settings = self.settings.train
         pixels = self._pixels(images, settings.channels_last)
-        target = torch.from_numpy(masks).to(self.device)[:, None].float()
+        target = masks.to(self.device)[:, None].float()
         with self._autocast(settings.precision):
             logits = self.forward(pixels)
         loss, smooth_l1, focal = prn_loss(
@@ -177,54 +175,6 @@ class Method:
 
     def _autocast(self, precision: str) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self._autocasts(precision) else nullcontext()
-
-
-class TrainingBatches:
-    """The images and masks of each step: normals, then extended, then simulated anomalies."""
-
-    def __init__(self, settings: Settings, inputs: FitInputs, plan: BatchPlan) -> None:
-        shots = settings.train.shots
-        self.plan, self.normals = plan, inputs.normals
-        self.seen, self.seen_masks = inputs.seen[:shots], inputs.seen_masks[:shots]
-        self.raw_share, self.seed = settings.train.raw_seen_share, inputs.seed
-        self.synthesizer = Synthesizer(
-            normals=inputs.normals,
-            seen=self.seen,
-            seen_masks=self.seen_masks,
-            textures=inputs.textures if inputs.textures is not None else [],
-            settings=settings.synthesis,
-            seed=inputs.seed,
-            foreground=foreground_rule(settings, inputs.dataset, inputs.category),
-        )
-
-    def step(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images B x S x S x 3 uint8 and masks B x S x S (0 or 1) of step `number`."""
-        batch = self.plan.step(number)
-        normal = self.normals[batch.normal]
-        images, masks = [normal], [np.zeros(normal.shape[:3], np.uint8)]
-        kinds: tuple[tuple[Kind, range], ...] = (("extended", batch.extended), ("simulated", batch.simulated))
-        for kind, indices in kinds:
-            for index in indices:
-                image, mask = self._anomaly(kind, batch.epoch, index)
-                images.append(image[None])
-                masks.append(mask[None])
-        return np.concatenate(images), np.concatenate(masks)
-
-    def _anomaly(self, kind: Kind, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if kind == "extended" and self.raw_share > 0:
-            draw = np.random.default_rng([self.seed, epoch, index, 7])
-            if draw.random() < self.raw_share:
-                chosen = draw.integers(len(self.seen))
-                return self.seen[chosen], self.seen_masks[chosen]
-        sample = self.synthesizer.sample(kind, epoch, index)
-        return sample.image, sample.mask
-
-
-def foreground_rule(settings: Settings, dataset: str, category: str) -> Any:
-    """The category's foreground rule, None where the settings have none (the whole image)."""
-    rule = settings.synthesis.foreground.get(dataset, {}).get(category)
-    path = f"synthesis.foreground.{dataset}.{category}"
-    return ForegroundRule.from_dict(rule, path) if rule is not None else None
 
 
 def _halved(name: str, value: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from prn.reporting.evidence import NoEvidence
 from prn.reporting.mosaic import Tile, write_mosaic
 from prn.reporting.results import Run
 from prn.splits import load_split
-from prn.synthesis import ForegroundRule, Sample, Synthesizer
+from prn.synthesis import Sample, Synthesizer, foreground_rule
 from prn.synthesis.batch import Kind
 from prn.synthesis.sheet import COLUMNS, sample_parts
 from prn.views import from_view
@@ -45,8 +45,6 @@ def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
         seen, normals = tensors.index_of(split.seen[:shots]), tensors.index_of(split.train_normal)
     except PrnError as error:
         raise NoEvidence(f"the files of {run.category} that it is made from cannot be read") from error
-    rule = synthesis.foreground.get(run.dataset, {}).get(run.category)
-    key = f"synthesis.foreground.{run.dataset}.{run.category}"
     synthesizer = Synthesizer(
         tensors.images[normals],
         tensors.images[seen],
@@ -54,7 +52,7 @@ def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
         textures,
         settings=synthesis,
         seed=run.seed,
-        foreground=ForegroundRule.from_dict(rule, key) if rule is not None else None,
+        foreground=foreground_rule(synthesis.foreground, run.dataset, run.category),
     )
     parts = [sample_parts(synthesizer.materials, sample) for sample in _first_samples(synthesizer)]
     rows = [[Tile(picture) for picture in part.pictures] for part in parts]

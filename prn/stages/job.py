@@ -56,15 +56,23 @@ class Job:
         key = view_of_prototypes(view or self.view)
         return self.path(layout.PROTOTYPES, digest=layout.prototype_digest(key, self.seed))
 
-    def needed(self, path: Path, stage: str, **cell: str) -> Path:
+    def needed(self, path: Path, stage: str, hint: str = "", **cell: str) -> Path:
         """`path` when it is there; `cell` names what differs from this job's cell.
 
-        Raises `DataMissing` with the command of the stage that makes it.
+        Raises `DataMissing` with the command of the stage that makes it, and the hint.
         """
         if not path.is_file():
             command = self._command(stage, cell)
-            raise DataMissing(f"{path}: missing; `{command}` makes it (or let snakemake run all)")
+            raise DataMissing(f"{path}: missing; `{command}` makes it (or let snakemake run all){hint}")
         return path
+
+    def needed_textures(self) -> Path:
+        """The cached textures, which heterologous anomalies are made of; raises `DataMissing` without them."""
+        hint = (
+            "; textures are DTD's, or those of another folder of images that `download.sources.dtd` names;"
+            " `synthesis.heterologous: false` does without"
+        )
+        return self.needed(self.textures(), "tensors", hint, **layout.TEXTURES)
 
     def _command(self, stage: str, cell: Mapping[str, str]) -> str:
         """The command line of a stage with the names that it takes."""

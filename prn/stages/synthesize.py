@@ -2,37 +2,42 @@
 
 from prn import layout
 from prn.datasets.images import load_textures
-from prn.methods.prn import foreground_rule
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
-from prn.stages.train import input_paths
-from prn.synthesis import Synthesizer
+from prn.synthesis import Synthesizer, foreground_rule
 from prn.synthesis.sheet import contact_sheet, foreground_sheet, write_samples
 
 ROWS, SAMPLES = 4, 16
 
 
 def run(job: Job) -> None:
-    """Write `data/synthesis/<dataset>/<category>/<variant>/`: the sheet, the foregrounds, images with their masks."""
-    settings = job.settings
-    inputs = input_paths(job)
-    split, tensors = load_split(inputs["split"]), category_tensors(job)
-    seen = tensors.index_of(split.seen[: settings.train.shots])
-    synthesizer = Synthesizer(
-        tensors.images[tensors.index_of(split.train_normal)],
-        tensors.images[seen],
-        tensors.masks[seen],
-        load_textures(inputs["textures"]) if "textures" in inputs else [],
-        settings=settings.synthesis,
-        seed=job.seed,
-        foreground=foreground_rule(settings, job.dataset, job.category),
-    )
+    """Write `data/synthesis/<dataset>/<category>/<variant>/`: the sheet, the foregrounds, images with their masks.
+
+    Raises `DataMissing` without split, tensors or textures, and where no seen anomaly has a mask.
+    """
+    synthesizer = synthesizer_of(job)
     folder = job.path(layout.SYNTHESIS)
     folder.mkdir(parents=True, exist_ok=True)
     sheet = folder / f"{job.category}-synthesis.png"
     contact_sheet(synthesizer, sheet, ROWS, title=job.label)
     foreground_sheet(synthesizer, folder / f"{job.category}-foreground.png", title=job.label)
     files = write_samples(synthesizer, folder, SAMPLES)
-    print(f"{sheet}: the contact sheet; {len(files)} samples and masks beside it")
+    print(f"{sheet}: the contact sheet; {len(files) // 2} samples with their masks beside it")
     print(f"foreground: {100 * synthesizer.foreground_coverage:.1f} % of a normal image on average")
+
+
+def synthesizer_of(job: Job) -> Synthesizer:
+    """The synthesizer that a training of this cell uses, from its split, cached tensors and textures."""
+    settings = job.settings
+    split, tensors = load_split(job.needed(job.path(layout.SPLIT), "split")), category_tensors(job)
+    seen = tensors.index_of(split.seen[: settings.train.shots])
+    return Synthesizer(
+        tensors.images[tensors.index_of(split.train_normal)],
+        tensors.images[seen],
+        tensors.masks[seen],
+        load_textures(job.needed_textures()) if settings.synthesis.heterologous else [],
+        settings=settings.synthesis,
+        seed=job.seed,
+        foreground=foreground_rule(settings.synthesis.foreground, job.dataset, job.category),
+    )

@@ -29,7 +29,7 @@ def run(job: Job) -> None:
     split, tensors = load_split(inputs["split"]), category_tensors(job)
     entry, settings = METHODS[job.view["method"]], job.settings
     seen = tensors.index_of(split.seen)
-    if entry.masks:
+    if entry.needs("masks", settings):
         _check_masks(job, tensors, seen)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and "train" in job.view:
@@ -68,7 +68,7 @@ def input_paths(job: Job) -> dict:
     if entry.needs("prototypes", settings):
         paths["prototypes"] = job.needed(job.prototypes(), "prototypes")
     if entry.needs("textures", settings):
-        paths["textures"] = job.needed(job.textures(), "tensors", **layout.TEXTURES)
+        paths["textures"] = job.needed_textures()
     return paths
 
 

@@ -130,7 +130,10 @@ def _check_sources(
     if settings.extended and empty:
         raise PrnError(f"seen anomalies {empty} have an empty mask; extended anomalies need a marked region")
     if settings.extended and not len(seen):
-        raise SettingsError("synthesis.extended is on, but there is no seen anomaly; set it to false")
+        raise DataMissing(
+            "synthesis.extended is on, but there is no seen anomaly with a mask; add masks of defective images, or set"
+            " synthesis.extended to false (variant prn-no-ea)"
+        )
     if settings.heterologous and not len(textures):
         raise DataMissing(
             "synthesis.heterologous is on, but there are no textures; prepare DTD, name another folder of textures,"

@@ -14,7 +14,7 @@ import torch
 from prn.synthesis.anomalies import OPACITY_UNITS, Plan
 from prn.synthesis.augment import Sharpness, Table
 from prn.synthesis.batch import Kind, Synthesizer
-from prn.synthesis.spatial import FRACTION_BITS, cell_edges
+from prn.synthesis.spatial import FRACTION_BITS
 
 # OpenCV's weights of red, green and blue in 2^-14 (its integer conversion to grey).
 _GREY_WEIGHTS = (4899, 9617, 1868)
@@ -35,6 +35,7 @@ class DeviceSynthesizer:
     def __init__(self, synthesizer: Synthesizer, device: torch.device | str) -> None:
         """Copy normals, seen anomalies and textures (uint8) to the device; textures must be an array [T, H, W, 3]."""
         self.synthesizer, self.device = synthesizer, torch.device(device)
+        self._pinned = self.device.type == "cuda"
         materials = synthesizer.materials
         textures = materials.textures if len(materials.textures) else materials.normals[:0]
         if not isinstance(textures, np.ndarray):
@@ -45,6 +46,16 @@ class DeviceSynthesizer:
             "heterologous": _grey(texture_NHWC) if materials.grey else texture_NHWC,
             "homologous": torch.from_numpy(materials.normals).to(self.device),
         }
+        self._seen_masks = torch.from_numpy(materials.seen_masks).to(self.device)
+
+    def normals(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Normal images as they are, uint8 [B, H, W, 3] on the device."""
+        return self._pools["homologous"][self.indices(indices)]
+
+    def seen(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Seen anomalies as they are, uint8 [B, H, W, 3], and their masks, uint8 0/1 [B, H, W], on the device."""
+        chosen = self.indices(indices)
+        return self._pools["extended"][chosen], self._seen_masks[chosen]
 
     def batch(self, kind: Kind, epoch: int, indices: Iterable[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 [B, H, W, 3] and masks uint8 0/1 [B, H, W] on the device, equal to `Synthesizer.batch`."""
@@ -53,39 +64,45 @@ class DeviceSynthesizer:
 
     def render(self, plans: Sequence[Plan]) -> tuple[torch.Tensor, torch.Tensor]:
         """The images and masks of these plans, on the device."""
-        normals = self._pools["homologous"]
-        background_BHWC = normals[self._indices([plan.background for plan in plans])]
-        anomaly_BHWC = torch.empty_like(background_BHWC)
+        background_BHWC = self.normals([plan.background for plan in plans])
+        parts, positions = [], []
         for strategy, pool in self._pools.items():
             chosen = [position for position, plan in enumerate(plans) if plan.strategy == strategy]
             if chosen:
-                part = [plans[position] for position in chosen]
-                anomaly_BHWC[self._indices(chosen)] = self._anomalies(pool, part)
+                parts.append(self._anomalies(pool, [plans[position] for position in chosen]))
+                positions += chosen
+        anomaly_BHWC = torch.cat(parts)[self.indices(np.argsort(positions))]
         mask_BHW = self._masks(plans)
-        beta_B111 = self._indices([plan.opacity for plan in plans], torch.int32)[:, None, None, None]
+        beta_B111 = self._there(np.array([plan.opacity for plan in plans], np.int32))[:, None, None, None]
         mixed = anomaly_BHWC.int() * (OPACITY_UNITS - beta_B111) + background_BHWC.int() * beta_B111
         mixed_BHWC = ((mixed + OPACITY_UNITS // 2) >> 8).to(torch.uint8)
         return torch.where(mask_BHW[..., None] > 0, mixed_BHWC, background_BHWC), mask_BHW
 
-    def _indices(self, values: Sequence[int], dtype: torch.dtype = torch.int64) -> torch.Tensor:
-        return torch.tensor(values, dtype=dtype).to(self.device, non_blocking=True)
+    def indices(self, values: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Whole numbers as int64 on the device."""
+        return self._there(np.asarray(values, np.int64))
+
+    def _there(self, array: np.ndarray) -> torch.Tensor:
+        """The array on the device. From pageable memory the copy would wait for all that the device still has to do."""
+        tensor = torch.from_numpy(array)
+        return (tensor.pin_memory() if self._pinned else tensor).to(self.device, non_blocking=True)
 
     def _masks(self, plans: Sequence[Plan]) -> torch.Tensor:
         masks = np.zeros((len(plans), *self.synthesizer.materials.size), np.uint8)
         for mask, plan in zip(masks, plans, strict=True):
             mask[plan.box.slices] = plan.mask
-        return torch.from_numpy(masks).to(self.device, non_blocking=True)
+        return self._there(masks)
 
     def _anomalies(self, pool_NHWC: torch.Tensor, plans: Sequence[Plan]) -> torch.Tensor:
         """The anomalies' own colours over the whole image, for plans of one strategy."""
-        source_BHWC = pool_NHWC[self._indices([plan.source for plan in plans])]
+        source_BHWC = pool_NHWC[self.indices([plan.source for plan in plans])]
         source_BHWC = _augmented(source_BHWC, self._colours(plans))
         if plans[0].affine is not None:
             inverse = [plan.affine.inverse for plan in plans if plan.affine is not None]
-            return _warped(source_BHWC, torch.tensor(inverse, dtype=torch.int64).to(self.device))
+            return _warped(source_BHWC, self.indices(np.array(inverse)))
         if plans[0].cells is not None:
             cells = np.stack([plan.cells for plan in plans if plan.cells is not None])
-            return _rearranged(source_BHWC, torch.from_numpy(cells).to(self.device))
+            return _rearranged(source_BHWC, self.indices(cells))
         return source_BHWC
 
     def _colours(self, plans: Sequence[Plan]) -> _Colours:
@@ -99,8 +116,8 @@ class DeviceSynthesizer:
                     factors[position], slot = step.factor, 1
                 elif isinstance(step, Table):
                     tables[slot, position] = step.values
-        before, after = torch.from_numpy(tables).to(self.device, non_blocking=True)
-        return _Colours(before, torch.from_numpy(factors).to(self.device, non_blocking=True), after)
+        before, after = self._there(tables)
+        return _Colours(before, self._there(factors), after)
 
 
 def _grey(images_NHWC: torch.Tensor) -> torch.Tensor:
@@ -121,8 +138,9 @@ def _augmented(images_BHWC: torch.Tensor, colours: _Colours) -> torch.Tensor:
     """Aug_1: table, sharpness, table."""
     wide = _looked_up(images_BHWC, colours.before).int()
     height, width = images_BHWC.shape[1:3]
-    rows, columns = torch.arange(-1, height + 1), torch.arange(-1, width + 1)
-    padded = wide[:, rows.clamp(0, height - 1).to(wide.device)][:, :, columns.clamp(0, width - 1).to(wide.device)]
+    rows = torch.arange(-1, height + 1, device=wide.device).clamp(0, height - 1)
+    columns = torch.arange(-1, width + 1, device=wide.device).clamp(0, width - 1)
+    padded = wide[:, rows][:, :, columns]
     down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     total = down[:, :, :-2] + down[:, :, 1:-1] + down[:, :, 2:]
     smooth = torch.div(total + 4 * wide + 6, 13, rounding_mode="floor")
@@ -156,8 +174,8 @@ def _rearranged(images_BHWC: torch.Tensor, cells_BGG: torch.Tensor) -> torch.Ten
     """The grid's cells in the order of `cells`; a smaller source cell repeats its last row or column."""
     height, width, grid = *images_BHWC.shape[1:3], cells_BGG.shape[1]
     device = images_BHWC.device
-    tops = torch.from_numpy(cell_edges(height, grid)).to(device)
-    lefts = torch.from_numpy(cell_edges(width, grid)).to(device)
+    tops = torch.arange(grid + 1, device=device) * height // grid
+    lefts = torch.arange(grid + 1, device=device) * width // grid
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     row_cell = torch.searchsorted(tops, rows, right=True) - 1
     column_cell = torch.searchsorted(lefts, columns, right=True) - 1

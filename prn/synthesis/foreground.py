@@ -52,6 +52,14 @@ class ForegroundRule:
         return replace(from_plain(cls, data, key), key=key)
 
 
+def foreground_rule(
+    rules: Mapping[str, Mapping[str, Mapping[str, Any]]], dataset: str, category: str
+) -> ForegroundRule | None:
+    """The category's rule in `synthesis.foreground`; None where it has none: the whole image is the foreground."""
+    rule = rules.get(dataset, {}).get(category)
+    return None if rule is None else ForegroundRule.from_dict(rule, f"synthesis.foreground.{dataset}.{category}")
+
+
 @dataclass(frozen=True, slots=True)
 class Foreground:
     """Foregrounds of the training normals.

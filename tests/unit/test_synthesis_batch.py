@@ -304,7 +304,7 @@ def test_textures_may_be_decoded_when_asked():
     [
         ({"normals": np.zeros((0, 8, 8, 3), np.uint8)}, DataMissing, "normal"),
         ({"textures": []}, DataMissing, "synthesis.heterologous"),
-        ({"seen": np.zeros((0, HEIGHT, WIDTH, 3), np.uint8), "masks": regions(0)}, SettingsError, "synthesis.extended"),
+        ({"seen": np.zeros((0, HEIGHT, WIDTH, 3), np.uint8), "masks": regions(0)}, DataMissing, "synthesis.extended"),
         ({"masks": np.zeros((2, HEIGHT, WIDTH), np.uint8)}, PrnError, r"\[0, 1\] have an empty mask"),
         ({"masks": regions(1)}, PrnError, "2 seen anomalies have 1 masks"),
         ({"masks": regions(2)[:, 1:]}, PrnError, "masks are"),

@@ -9,6 +9,6 @@ METHODS = {
         backbone=True,
         prototypes="model.prototypes",
         textures="synthesis.heterologous",
-        masks=True,
+        masks="synthesis.extended",
     )
 }

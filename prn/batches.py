@@ -1,0 +1,156 @@
+"""The images and masks of every training step: normals, then extended, then simulated anomalies.
+
+What a step holds is drawn on the CPU and is a function of (seed, step) alone. On a CPU each image is then rendered as
+it is drawn; on an accelerator images, masks and textures stay on the device as uint8, a batch is rendered there, and a
+thread draws the next step's numbers in the meantime. Shapes: B images, S x S pixels.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from prn.config import Settings
+from prn.methods.interface import FitInputs
+from prn.synthesis import KINDS, Synthesizer, foreground_rule
+from prn.synthesis.anomalies import Plan
+from prn.synthesis.batch import Kind
+from prn.synthesis.device import DeviceSynthesizer
+from prn.synthesis.render import render
+from prn.training import Batch, BatchPlan
+
+# What an image of a batch can be; `seen` is a seen anomaly as it is (setting `train.raw_seen_share`).
+SORTS = ("normal", "seen", "extended", "heterologous", "homologous")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A step's batch before a pixel is touched; an anomaly is a plan, or the number of a seen image taken as it is."""
+
+    batch: Batch
+    anomalies: list[Plan | int]
+
+    def shares(self) -> dict[str, float]:
+        """The share of each of `SORTS` among the step's images, as `<sort>_share`."""
+        sorts = ["normal"] * len(self.batch.normal)
+        sorts += ["seen" if isinstance(item, int) else item.strategy for item in self.anomalies]
+        return {f"{sort}_share": sorts.count(sort) / len(sorts) for sort in SORTS}
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """Images uint8 [B, S, S, 3] and masks uint8 0/1 [B, S, S] on the training's device, and what was drawn for them."""
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    drawn: Drawn
+
+    def part(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and masks at these positions."""
+        if len(positions) == len(self.images) and (np.diff(positions) == 1).all():
+            return self.images, self.masks
+        chosen = torch.from_numpy(positions).to(self.images.device)
+        return self.images[chosen], self.masks[chosen]
+
+    def scalars(self) -> dict[str, torch.Tensor | float]:
+        """For the log: the share of each sort of image, and `positive_share`, the share of defect pixels."""
+        return {**self.drawn.shares(), "positive_share": self.masks.double().mean()}
+
+
+class TrainingBatches:
+    """The batches of one training; `step` gives the same values on every device."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        inputs: FitInputs,
+        plan: BatchPlan,
+        device: torch.device,
+        *,
+        on_device: bool | None = None,
+    ) -> None:
+        """Find the foregrounds and, for an accelerator, copy the images to it.
+
+        on_device: whether batches are rendered by torch on `device`; by default where it is not a CPU.
+        Raises what `Synthesizer` raises.
+        """
+        shots = settings.train.shots
+        self.plan, self.inputs, self.device = plan, inputs, device
+        self.seen, self.seen_masks = inputs.seen[:shots], inputs.seen_masks[:shots]
+        self.raw_share, self.seed = settings.train.raw_seen_share, inputs.seed
+        self.synthesizer = Synthesizer(
+            normals=inputs.normals,
+            seen=self.seen,
+            seen_masks=self.seen_masks,
+            textures=inputs.textures if inputs.textures is not None else [],
+            settings=settings.synthesis,
+            seed=inputs.seed,
+            foreground=foreground_rule(settings.synthesis.foreground, inputs.dataset, inputs.category),
+        )
+        rendered_there = device.type != "cpu" if on_device is None else on_device
+        self._renderer = DeviceSynthesizer(self.synthesizer, device) if rendered_there else None
+        self._drawer = ThreadPoolExecutor(1, "synthesis")
+        self._ahead: tuple[int, Future[Drawn]] | None = None
+
+    def step(self, number: int) -> StepBatch:
+        """The batch of step `number`, counted from 0."""
+        if self._renderer is None:
+            return self._rendered_here(self.draw(number))
+        drawn = self._drawn_ahead(number)
+        return StepBatch(*self._rendered_there(self._renderer, drawn), drawn)
+
+    def draw(self, number: int) -> Drawn:
+        """What step `number` holds."""
+        batch = self.plan.step(number)
+        indices: tuple[tuple[Kind, range], ...] = tuple(zip(KINDS, (batch.extended, batch.simulated), strict=True))
+        return Drawn(batch, [self._anomaly(kind, batch.epoch, index) for kind, chosen in indices for index in chosen])
+
+    def _anomaly(self, kind: Kind, epoch: int, index: int) -> Plan | int:
+        if kind == "extended" and self.raw_share > 0:
+            draw = np.random.default_rng([self.seed, epoch, index, 7])
+            if draw.random() < self.raw_share:
+                return int(draw.integers(len(self.seen)))
+        return self.synthesizer.plan(kind, epoch, index)
+
+    def _drawn_ahead(self, number: int) -> Drawn:
+        """Step `number` as drawn while the step before was computed; sets the thread to the next one."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] != number:
+            ahead = (number, self._drawer.submit(self.draw, number))
+        drawn = ahead[1].result()
+        self._ahead = (number + 1, self._drawer.submit(self.draw, number + 1))
+        return drawn
+
+    def _rendered_here(self, drawn: Drawn) -> StepBatch:
+        """On the CPU, image by image."""
+        normals = self.inputs.normals[drawn.batch.normal]
+        count = len(normals) + len(drawn.anomalies)
+        images = np.empty((count, *normals.shape[1:]), np.uint8)
+        masks = np.zeros((count, *normals.shape[1:3]), np.uint8)
+        images[: len(normals)] = normals
+        for position, item in enumerate(drawn.anomalies, len(normals)):
+            if isinstance(item, int):
+                images[position], masks[position] = self.seen[item], self.seen_masks[item]
+            else:
+                render(self.synthesizer.materials, item, images[position], masks[position])
+        return StepBatch(torch.from_numpy(images), torch.from_numpy(masks), drawn)
+
+    @staticmethod
+    def _rendered_there(renderer: DeviceSynthesizer, drawn: Drawn) -> tuple[torch.Tensor, torch.Tensor]:
+        """On the device, all images of a kind at once; images and masks in the order of the draw."""
+        normal_BHWC = renderer.normals(drawn.batch.normal)
+        raw = [item for item in drawn.anomalies if isinstance(item, int)]
+        plans = [item for item in drawn.anomalies if not isinstance(item, int)]
+        parts = [(normal_BHWC, torch.zeros(normal_BHWC.shape[:3], dtype=torch.uint8, device=renderer.device))]
+        if raw:
+            parts.append(renderer.seen(raw))
+        if plans:
+            parts.append(renderer.render(plans))
+        images, masks = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        if not raw or not plans:
+            return images, masks
+        is_plan = [not isinstance(item, int) for item in drawn.anomalies]
+        places = [*range(len(normal_BHWC)), *(len(normal_BHWC) + np.argsort(is_plan, kind="stable"))]
+        order = renderer.indices(np.argsort(places))
+        return images[order], masks[order]
