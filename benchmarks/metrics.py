@@ -11,7 +11,7 @@ with 1000 maps, nearly all of it in the loop over thresholds; `--maps 100` takes
 
 The re-creations of MVTec's definition and of the loop over 200 thresholds are written from the descriptions of those
 protocols, plainly and with vectorised numpy. The anchors are times of the originals, measured once on two cores of
-another machine: a re-creation slower than 1.3 times its anchor would make us look good and is marked as not counting.
+another machine: a re-creation that is slower would make us look good, so the ratios take the anchor in its place.
 """
 
 import argparse
@@ -247,6 +247,11 @@ def seconds_of(results: dict, count: int, kind: str, peer: str) -> float:
     return statistics.median(results[count, kind, peer]["seconds"])
 
 
+def counted_seconds(results: dict, count: int, kind: str, peer: str) -> float:
+    """A re-creation's time counts up to its anchor: what is slower here than the original was must not flatter us."""
+    return min(seconds_of(results, count, kind, peer), ANCHOR_SECONDS.get(peer, float("inf")) * count / 100)
+
+
 def table(results: dict, counts: list[int]) -> list[str]:
     """One row a peer, for each number of maps."""
     lines = []
@@ -285,7 +290,7 @@ def bars(results: dict, counts: list[int]) -> list[str]:
 
     def times(*peers: str) -> Callable[[int, str], float]:
         def ratio(count: int, kind: str) -> float:
-            together = sum(seconds_of(results, count, kind, peer) for peer in peers)
+            together = sum(counted_seconds(results, count, kind, peer) for peer in peers)
             return together / seconds_of(results, count, kind, "prn.metrics")
 
         return ratio
@@ -306,7 +311,7 @@ def bars(results: dict, counts: list[int]) -> list[str]:
     for peer, anchor in ANCHOR_SECONDS.items():
         for count in counts:
             found, allowed = max(seconds_of(results, count, kind, peer) for kind in KINDS), anchor * count / 100
-            verdict = "counts" if found <= 1.3 * allowed else "does NOT count: slower than 1.3 times the anchor"
+            verdict = "counts" if found <= 1.3 * allowed else "slower than 1.3 times the anchor: the anchor counts"
             lines.append(f"- {peer}, {count} maps: {found:.3g} (anchor {allowed:.3g}), {verdict}")
     return lines
 
