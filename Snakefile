@@ -18,6 +18,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/parts.smk"
+include: "workflow/rules/adopt.smk"
 
 
 localrules:

@@ -18,7 +18,7 @@ from prn.config import Settings, load_settings
 from prn.devices import keep_to_given_cores, one_gpu
 from prn.errors import PrnError, SettingsError
 from prn.strict import suggestion
-from prn.views import view
+from prn.views import execution, view
 
 # Sub-command: what it does, and which of the cell's names it takes.
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -122,6 +122,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--settings", help=argparse.SUPPRESS
     )  # the stage's resolved settings as JSON, from the workflow
+    command.add_argument("--execution", default="{}", help=argparse.SUPPRESS)  # and those that change no result
 
 
 def _run_stage(options: argparse.Namespace) -> None:
@@ -131,9 +132,10 @@ def _run_stage(options: argparse.Namespace) -> None:
     stage = TOOLS[command][2] if command in TOOLS else command
     cell = {name: getattr(options, name, None) for name in ("dataset", "category", "variant", "seed")}
     if options.settings is not None:
-        stage_view = _json(options.settings)
+        stage_view, run_with = _json(options.settings), _json(options.execution)
     else:
         settings = load_settings(options.params, *options.preset)
+        run_with = execution(settings, cell["variant"] or "")
         cell = _complete(cell, settings, command)
         stage_view = view(settings, stage, cell["dataset"] or "", cell["category"] or "", cell["variant"] or "")
         if stage == "prototypes":
@@ -149,6 +151,7 @@ def _run_stage(options: argparse.Namespace) -> None:
         category=cell["category"] or "",
         variant=cell["variant"] or "",
         seed=cell["seed"] or 0,
+        execution=run_with,
     )
     keep_to_given_cores()
     with one_gpu() if command in GPU_COMMANDS else nullcontext():
@@ -174,7 +177,7 @@ def _json(text: str) -> dict[str, Any]:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise SettingsError(f"--settings: not valid JSON: {error}") from error
+        raise SettingsError(f"--settings, --execution: not valid JSON: {error}") from error
 
 
 def _complete(cell: dict[str, Any], settings: Settings, command: str) -> dict[str, Any]:

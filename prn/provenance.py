@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ PLUMBING = frozenset(
         "prn.views",
     }
 )
+SMALL = 1_000_000  # bytes
 DATA_SUFFIXES = (".yaml", ".csv", ".css", ".js")
 RECORDED_VERSIONS = (
     "torch",
@@ -85,8 +87,10 @@ def finish(
     """Write the digest file and the provenance sidecar of a finished artefact.
 
     `settings` is the stage's view, `code` its code digest; `record` holds what is kept for the record (seed, seconds).
-    Inputs are given by their paths relative to the work folder; a large one is identified by its digest file.
+    Inputs are given by their paths relative to the work folder; a large one is identified by its digest file. With each
+    input stand the digests of its own settings and code: where a cache was cleared, they say what it was made with.
     """
+    inputs = list(inputs)
     digest = sha256_file(artefact)
     write_text(digest_file(str(artefact)), f"{digest}  {artefact.name}\n")
     provenance = {
@@ -96,17 +100,27 @@ def finish(
         "settings_digest": settings_digest(settings),
         "code": code,
         "inputs": {path.as_posix(): artefact_hash(path) for path in inputs},
+        "made_with": {path.as_posix(): made_with for path in inputs if (made_with := _made_with(path))},
         "record": {**record, **environment(), **peak_memory()},
     }
     write_json(sidecar(str(artefact)), provenance)
 
 
-def stale_reason(artefact: Path, settings: Mapping[str, Any], code: str, root: Path | None = None) -> str | None:
+def stale_reason(
+    artefact: Path,
+    settings: Mapping[str, Any],
+    code: str,
+    root: Path | None = None,
+    *,
+    made_with: Mapping[str, tuple[str, str]] | None = None,
+    trust_large: bool = False,
+) -> str | None:
     """Why `artefact` does not belong to today's settings, code and inputs, or None when it does.
 
-    An input that is absent is a cache that was cleared: its recorded hash stands.
+    An input that is absent is a cache that was cleared: its recorded hash stands. `made_with` names inputs and the
+    digests of the settings and the code that they must have been made with. With `trust_large` the bytes of a file
+    above `SMALL` are not read: its digest file stands for them.
     """
-    root = root or Path()
     file = Path(sidecar(str(artefact)))
     if not artefact.is_file():
         return "the file is missing"
@@ -120,13 +134,31 @@ def stale_reason(artefact: Path, settings: Mapping[str, Any], code: str, root: P
         return "the settings have changed since it was made"
     if provenance.get("code") != code:
         return "the code has changed since it was made"
-    if provenance.get("output") != sha256_file(artefact):
+    trusted = trust_large and artefact.stat().st_size > SMALL
+    if provenance.get("output") != (artefact_hash(artefact) if trusted else sha256_file(artefact)):
         return "the file was changed after it was made"
+    return _changed_input(provenance, root or Path(), made_with or {})
+
+
+def _changed_input(provenance: Mapping[str, Any], root: Path, made_with: Mapping[str, tuple[str, str]]) -> str | None:
+    """Which input of an artefact is not the one that it was made from, None when all are."""
+    for name, digests in made_with.items():
+        if provenance.get("made_with", {}).get(name) != list(digests):
+            return f"its input {name} was made with other settings or code"
     for name, digest in provenance.get("inputs", {}).items():
         current = root / name
         if current.is_file() and artefact_hash(current) != digest:
             return f"its input {name} has changed since it was made"
     return None
+
+
+def _made_with(path: Path) -> list[str] | None:
+    """The digests of the settings and the code that an artefact was made with, None where it has no provenance."""
+    try:
+        provenance = json.loads(Path(sidecar(str(path))).read_text(encoding="utf-8"))
+        return [provenance["settings_digest"], provenance["code"]]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def artefact_hash(path: Path) -> str:
@@ -232,12 +264,41 @@ def _file(module: str) -> Path | None:
 
 
 @functools.lru_cache(maxsize=512)
-def _imports(module: str) -> tuple[str, ...]:
+def _tree(module: str) -> ast.Module:
+    """A module's syntax tree without docstrings."""
     file = _file(module)
-    if file is None:
+    assert file is not None
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in _statements(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """A module and its statements at every depth; expressions, the bulk of a tree, are not walked."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            children = getattr(node, block, None)
+            if isinstance(children, list):  # a lambda and a conditional expression have a single one
+                todo.extend(children)
+
+
+@functools.lru_cache(maxsize=512)
+def _imports(module: str) -> tuple[str, ...]:
+    if _file(module) is None:
         return ()
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in _statements(_tree(module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -249,22 +310,12 @@ def _imports(module: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=512)
 def _module_digest(module: str) -> str:
-    """Over a module's syntax tree without docstrings, and over the data files beside it that it names."""
-    file = _file(module)
+    """Over a module's syntax tree, and over the data files beside it that it names."""
+    file, tree = _file(module), _tree(module)
     assert file is not None
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    total = hashlib.sha256(ast.dump(tree).encode())
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    for name in sorted(text for text in texts if text.endswith(DATA_SUFFIXES)):
+    dump = ast.dump(tree)
+    total = hashlib.sha256(dump.encode())
+    for name in sorted({text for text in re.findall(r"'([^'\\]+)'", dump) if text.endswith(DATA_SUFFIXES)}):
         if (file.parent / name).is_file():
             total.update((file.parent / name).read_bytes())
     return total.hexdigest()

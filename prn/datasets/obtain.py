@@ -9,7 +9,7 @@ from prn.datasets import registry
 from prn.datasets.download import fetch, is_address, local_path
 from prn.datasets.extract import check_whole, extract, origin
 from prn.datasets.registry import DataSet
-from prn.errors import DataMissing, SettingsError
+from prn.errors import DataCorrupt, DataMissing, SettingsError
 
 # The folder that an archive (or a user's copy of its tree) may put around the layout.
 _AROUND = {
@@ -57,6 +57,25 @@ def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progres
     )
     record = origin(tree) or {}
     return _receipt(dataset, tree_root(dataset, tree), hashes, published=bool(record.get("published")))
+
+
+def restore(receipt: dict[str, Any], archives: Path, tree: Path, progress: bool = True) -> None:
+    """Unpack a tree that was cleared once more, from the archives of its receipt.
+
+    DataMissing where they are not in `archives` (they came from elsewhere), DataCorrupt where they are others.
+    """
+    dataset, hashes = receipt["dataset"], receipt["archives"]
+    files = [archives / name for name in hashes]
+    again = f"`python -m prn download --dataset {dataset}` brings it back"
+    missing = [file.as_posix() for file in files if not file.is_file()]
+    if missing or not files:
+        raise DataMissing(f"{tree}: the tree of {dataset} is gone, and {', '.join(missing) or 'no archive'}: {again}")
+    for file in files:
+        if sha256_file(file) != hashes[file.name]:
+            raise DataCorrupt(f"{file}: not the archive that {dataset} was made from; delete it, then {again}")
+    tops = {archive.name: archive.top for archive in registry.find(dataset).archives}
+    facts = {"dataset": dataset, "published": receipt["published"]}
+    extract(files, tree, tops=tops, facts=facts, progress=progress)
 
 
 def tree_root(dataset: str, folder: Path) -> Path:

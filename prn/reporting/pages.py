@@ -20,6 +20,7 @@ from prn.reporting.paper_tables import paper_tables_page
 from prn.reporting.pictures import Studio, category_figures
 from prn.reporting.results import Results, StaleCheck, from_csv, planned_runs, read_results, to_csv, unplanned_runs
 from prn.reporting.run_card import card_path, runs_page, write_run_cards
+from prn.reporting.summary import write_summary
 from prn.reporting.sums import write_sums
 from prn.reporting.wording import compared_variants, dataset_name
 
@@ -31,6 +32,7 @@ def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> No
     text = to_csv(read_results(root, plan, stale))
     write_text(folder / "results.csv", text)
     results = Results(from_csv(text), plan)
+    write_summary(folder, results)
     studio = Studio(root, folder, settings, results)
     pages: list[tuple[Page, str]] = []
     failures: dict[str, list[Failures]] = {}

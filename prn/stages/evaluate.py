@@ -19,6 +19,7 @@ from prn.provenance import artefact_hash, verify_artefact, write_json
 from prn.splits import Split, load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
+from prn.stages.tensors import cached_tensors
 from prn.stages.tree import tree_base
 
 
@@ -26,7 +27,7 @@ def run(job: Job) -> None:
     """Write the cell's metrics."""
     predictions = job.needed(job.path(layout.PREDICTIONS), "predict")
     split_path, index_path = job.path(layout.SPLIT), job.path(layout.INDEX)
-    tensors_path = job.needed(job.tensors(), "tensors")
+    tensors_path = cached_tensors(job)
     verify_artefact(predictions)
     started = time.monotonic()
     split, tensors, rows = load_split(split_path), category_tensors(job), read_index(index_path)
@@ -45,7 +46,8 @@ def run(job: Job) -> None:
     values = evaluate(scored, job.settings.evaluate)
     path = job.path(layout.METRICS)
     write_json(path, {**_facts(job, split, scored), **values, "split": artefact_hash(split_path)})
-    job.finish(path, [predictions, split_path, index_path, tensors_path], seconds=time.monotonic() - started)
+    inputs = [predictions, job.path(layout.CHECKPOINT), split_path, index_path, tensors_path]
+    job.finish(path, inputs, seconds=time.monotonic() - started)
     print(f"{path}: " + ", ".join(f"{name} {_percent(values[name])}" for name in ("image_auroc", *PIXEL_METRICS)))
 
 

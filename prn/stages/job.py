@@ -25,12 +25,13 @@ class Job:
     category: str = ""
     variant: str = ""
     seed: int = 0
+    execution: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     @property
     def settings(self) -> Settings:
-        """The view as typed settings; what it does not hold cannot be read."""
-        return from_view(self.view)
+        """The view as typed settings, with those of execution; what they do not hold cannot be read."""
+        return from_view(self.view, self.execution)
 
     @property
     def label(self) -> str:
@@ -44,12 +45,8 @@ class Job:
         return layout.path(pattern, **{**cell, **more})
 
     def tensors(self) -> Path:
-        """The cell's cached images."""
-        return self.path(layout.TENSORS, size=self.settings.tensors.size)
-
-    def textures(self) -> Path:
-        """The cached textures."""
-        return layout.path(layout.TENSORS, **layout.TEXTURES, size=self.settings.tensors.size)
+        """The cell's cached images (see `prn.stages.tensors.cached_tensors`)."""
+        return self.path(layout.TENSORS, size=self.view["tensors"]["size"])
 
     def prototypes(self, view: Mapping[str, Any] | None = None) -> Path:
         """The cell's prototypes, named by what they depend on."""
@@ -65,14 +62,6 @@ class Job:
             command = self._command(stage, cell)
             raise DataMissing(f"{path}: missing; `{command}` makes it (or let snakemake run all){hint}")
         return path
-
-    def needed_textures(self) -> Path:
-        """The cached textures, which heterologous anomalies are made of; raises `DataMissing` without them."""
-        hint = (
-            "; textures are DTD's, or those of another folder of images that `download.sources.dtd` names;"
-            " `synthesis.heterologous: false` does without"
-        )
-        return self.needed(self.textures(), "tensors", hint, **layout.TEXTURES)
 
     def _command(self, stage: str, cell: Mapping[str, str]) -> str:
         """The command line of a stage with the names that it takes."""
@@ -93,7 +82,7 @@ class Job:
     @property
     def method_module(self) -> str | None:
         """The module of the variant's method, for the stages that load it."""
-        method = self.view.get("method")
+        method = self.view.get("method") if self.variant else None
         return METHODS[method].module if method else None
 
     def finish(self, artefact: Path, inputs: Iterable[Path], **record: Any) -> None:

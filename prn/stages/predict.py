@@ -16,6 +16,7 @@ from prn.provenance import verify_artefact, write_json
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
+from prn.stages.tensors import cached_tensors, sources
 from prn.stages.train import frozen_parts
 from prn.stages.tree import tree_base
 from prn.views import from_view
@@ -25,7 +26,7 @@ def run(job: Job) -> None:
     """Write the predictions of the split's test images."""
     settings = job.settings
     checkpoint = job.needed(job.path(layout.CHECKPOINT), "train")
-    split_path, tensors_path = job.path(layout.SPLIT), job.needed(job.tensors(), "tensors")
+    split_path, tensors_path = job.path(layout.SPLIT), cached_tensors(job)
     method, inputs = load_method(job, checkpoint)
     split, tensors = load_split(split_path), category_tensors(job)
     images = tensors.images[tensors.index_of(split.test)]
@@ -36,7 +37,7 @@ def run(job: Job) -> None:
         method, images, settings.predict.batch_size, settings.predict.timing_repeats, _files(job, split.test)
     )
     write_json(job.path(layout.TIMING), timing)
-    job.finish(path, [checkpoint, split_path, tensors_path, *inputs])
+    job.finish(path, [checkpoint, split_path, *sources(job), tensors_path, *inputs])
     print(f"{path}: {len(images)} score maps, {timing['batch1_median_s'] * 1e3:.0f} ms an image")
 
 

@@ -11,13 +11,14 @@ from prn.prototypes import cluster_prototypes
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
+from prn.stages.tensors import cached_tensors, sources
 
 
 def run(job: Job) -> None:
     """Write the category's prototypes."""
     settings = job.settings
     split_path = job.needed(job.path(layout.SPLIT), "split")
-    tensors_path = job.needed(job.tensors(), "tensors")
+    tensors_path = cached_tensors(job)
     weights_path = job.needed(layout.path(layout.BACKBONE, backbone=settings.model.backbone), "weights")
     split, tensors = load_split(split_path), category_tensors(job)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -35,6 +36,9 @@ def run(job: Job) -> None:
     path = job.prototypes()
     prototypes.save(path, settings.prototypes.precision)
     job.finish(
-        path, [split_path, tensors_path, weights_path], seconds=time.monotonic() - started, stats=prototypes.stats
+        path,
+        [split_path, *sources(job), tensors_path, weights_path],
+        seconds=time.monotonic() - started,
+        stats=prototypes.stats,
     )
     print(f"{path}: {len(prototypes.maps[0])} prototypes of {len(split.train_normal)} normal images at three scales")

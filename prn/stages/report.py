@@ -1,12 +1,14 @@
 """Stage `report`: every page, table and figure from the metrics on disk."""
 
 from pathlib import Path
+from typing import Any
 
 from prn import layout
 from prn.config import Settings
 from prn.methods import METHODS
 from prn.provenance import code_digest, stale_reason
 from prn.reporting import build
+from prn.reporting.results import planned_runs
 from prn.stages.job import Job
 from prn.strict import from_plain, to_plain
 from prn.views import view
@@ -16,6 +18,8 @@ def run(job: Job) -> None:
     """Write `reports/`."""
     settings = job.settings
     build(Path(), settings, Staleness(from_plain(Settings, to_plain(settings))))
+    metrics = [run.metrics_file(Path()) for run in planned_runs(settings)]
+    job.finish(Path(layout.RESULTS), [file for file in metrics if file.is_file()])
     print("reports/README.md: written")
 
 
@@ -45,8 +49,17 @@ class Staleness:
 
     def _reason(self, path: Path, stage: str, cell: dict[str, str]) -> str | None:
         if (path, stage) not in self.known:
-            variant = "" if stage == "split" else cell["variant"]
-            today = view(self.settings, stage, cell["dataset"], cell["category"], variant)
-            module = METHODS[today["method"]].module if "method" in today else None
-            self.known[path, stage] = stale_reason(path, today, code_digest(stage, module))
+            today, code = self._today(stage, cell)
+            made_with = {}
+            if stage == "evaluate":  # the predictions are a cache: what they were made with counts, also without them
+                predict, predict_code = self._today("predict", cell)
+                made_with[layout.PREDICTIONS.format(**cell)] = (layout.settings_digest(predict), predict_code)
+            self.known[path, stage] = stale_reason(path, today, code, made_with=made_with)
         return self.known[path, stage]
+
+    def _today(self, stage: str, cell: dict[str, str]) -> tuple[dict[str, Any], str]:
+        """The settings that the stage would have today for the cell, and the digest of its code."""
+        today = view(
+            self.settings, stage, cell["dataset"], cell["category"], "" if stage == "split" else cell["variant"]
+        )
+        return today, code_digest(stage, METHODS[today["method"]].module if "method" in today else None)

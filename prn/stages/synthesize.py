@@ -5,6 +5,7 @@ from prn.datasets.images import load_textures
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
+from prn.stages.tensors import cached_textures
 from prn.synthesis import Synthesizer, foreground_rule
 from prn.synthesis.sheet import contact_sheet, foreground_sheet, write_samples
 
@@ -36,7 +37,7 @@ def synthesizer_of(job: Job) -> Synthesizer:
         tensors.images[tensors.index_of(split.train_normal)],
         tensors.images[seen],
         tensors.masks[seen],
-        load_textures(job.needed_textures()) if settings.synthesis.heterologous else [],
+        load_textures(cached_textures(job)) if settings.synthesis.heterologous else [],
         settings=settings.synthesis,
         seed=job.seed,
         foreground=foreground_rule(settings.synthesis.foreground, job.dataset, job.category),

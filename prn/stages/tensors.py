@@ -1,21 +1,119 @@
-"""Stage `tensors`: a category's images and masks at the working size, decoded once; a cache."""
+"""Stage `tensors`: a category's images and masks at the working size, decoded once; a cache.
+
+Whoever needs the cache makes it: a stage that reads tensors calls `cached_tensors`, so that the workflow need not know
+of the file, and its absence reruns nothing.
+"""
+
+import json
+from pathlib import Path
 
 from prn import layout
 from prn.datasets.capacity import check_disk
+from prn.datasets.download import hold
 from prn.datasets.images import build_tensors, category_bytes, texture_bytes, texture_files, texture_tensors
 from prn.datasets.rows import read_index
+from prn.provenance import artefact_hash
 from prn.stages.job import Job
 from prn.stages.tree import tree_root
+from prn.views import view_of_tensors
+
+
+TEXTURES_HINT = (
+    "; textures are DTD's, or those of another folder of images that `download.sources.dtd` names;"
+    " `synthesis.heterologous: false` does without"
+)
 
 
 def run(job: Job) -> None:
-    """Write the category's tensors, or the textures' when the cell is theirs."""
-    if {"dataset": job.dataset, "category": job.category} == layout.TEXTURES:
-        _textures(job)
-        return
-    index = job.needed(job.path(layout.INDEX), "index")
-    size = job.settings.tensors.size
-    rows, path = read_index(index), job.tensors()
+    """Write the category's tensors, or the textures' when the cell is theirs, unless they are there and current."""
+    made = _ensure(job)
+    if not made:
+        print(f"{job.tensors()}: is current")
+
+
+def cached_tensors(job: Job) -> Path:
+    """The tensors of a job's category, made now where they are absent or were made from something else."""
+    return _cached(job, job.dataset, job.category)
+
+
+def cached_textures(job: Job) -> Path:
+    """The textures at a job's working size, made now where they are absent or were made from something else."""
+    return _cached(job, **layout.TEXTURES)
+
+
+def _cached(job: Job, dataset: str, category: str) -> Path:
+    cache = Job("tensors", view_of_tensors(job.view), dataset, category)
+    _ensure(cache)
+    return cache.tensors()
+
+
+def _ensure(job: Job) -> bool:
+    """Make the cache where it is not current; of several processes one does, the others wait. Whether it was made."""
+    if _current(job):
+        return False
+    path = job.tensors()
+    with hold(path.with_name(f".{path.name}.lock"), str(path)):
+        if _current(job):
+            return False
+        if _is_textures(job):
+            _make_textures(job)
+        else:
+            _make(job)
+    return True
+
+
+def _current(job: Job) -> bool:
+    """Whether the cache is there and was made from today's source, settings and code.
+
+    Where the source is not (a machine that only trains), a cache that is there is taken as it is.
+    """
+    path, source = job.tensors(), _source(job)
+    if not source.is_file():
+        job.needed(path, "tensors", TEXTURES_HINT if _is_textures(job) else "")
+        return True
+    try:
+        provenance = json.loads(Path(layout.sidecar(str(path))).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (
+        path.is_file()
+        and provenance.get("settings_digest") == layout.settings_digest(job.view)
+        and provenance.get("code") == job.code()
+        and provenance.get("inputs") == {source.as_posix(): artefact_hash(source)}
+        and provenance.get("record", {}).get("listing") in (None, _listing(job))
+    )
+
+
+def _listing(job: Job) -> str | None:
+    """Names and lengths of a user's own textures, which their receipt does not hold; None for any other source."""
+    if not _is_textures(job):
+        return None
+    facts = json.loads(job.path(layout.RECEIPT).read_text(encoding="utf-8"))
+    root = Path(facts["root"])
+    if facts["archives"] or not root.is_dir():
+        return None
+    files = texture_files(root)
+    return layout.settings_digest({path.relative_to(root).as_posix(): path.stat().st_size for path in files})
+
+
+def sources(job: Job, textures: bool = False) -> list[Path]:
+    """What the caches that a job reads were made from, as far as it is here: its provenance holds them."""
+    index, receipt = job.path(layout.INDEX), layout.path(layout.RECEIPT, **layout.TEXTURES)
+    return [path for path in (index, *([receipt] if textures else [])) if path.is_file()]
+
+
+def _source(job: Job) -> Path:
+    """What decides about the cache: the category's index, for the textures the receipt of their download."""
+    return job.path(layout.RECEIPT if _is_textures(job) else layout.INDEX)
+
+
+def _is_textures(job: Job) -> bool:
+    return {"dataset": job.dataset, "category": job.category} == layout.TEXTURES
+
+
+def _make(job: Job) -> None:
+    index, path, size = job.path(layout.INDEX), job.tensors(), job.settings.tensors.size
+    rows = read_index(index)
     check_disk(path.parent, category_bytes(len(rows), size), f"{len(rows)} images of {size}x{size}")
     tensors = build_tensors(rows, tree_root(job), size)
     tensors.save(path)
@@ -24,12 +122,10 @@ def run(job: Job) -> None:
     print(f"{path}: {len(tensors.images)} images at {size}x{size}, {lost.sum()} regions kept by one pixel")
 
 
-def _textures(job: Job) -> None:
-    receipt = job.needed(job.path(layout.RECEIPT), "download")
-    size = job.settings.tensors.size
-    root, path = tree_root(job), job.textures()
+def _make_textures(job: Job) -> None:
+    root, path, size = tree_root(job), job.tensors(), job.settings.tensors.size
     count = len(texture_files(root))
     check_disk(path.parent, texture_bytes(count, size), f"{count} textures of {size}x{size}")
     texture_tensors(root, size).save(path)
-    job.finish(path, [receipt])
+    job.finish(path, [job.path(layout.RECEIPT)], listing=_listing(job))
     print(f"{path}: {count} textures at {size}x{size}")

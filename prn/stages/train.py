@@ -20,6 +20,7 @@ from prn.provenance import artefact_hash, environment, write_json
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
+from prn.stages.tensors import cached_tensors, cached_textures, sources
 from prn.stages.weights import weights_kind
 
 
@@ -54,21 +55,21 @@ def run(job: Job) -> None:
     with atomic_write(job.path(layout.TRAINING_LOG)) as temporary:
         pd.DataFrame(report.log).to_csv(temporary, index=False)
     write_json(job.path(layout.RUN_CARD), _run_card(job, report, inputs))
-    job.finish(path, inputs.values(), seconds=report.seconds)
+    job.finish(path, [*inputs.values(), *sources(job, "textures" in inputs)], seconds=report.seconds)
     print(f"{path}: {report.steps} steps in {report.seconds:.0f} s")
 
 
 def input_paths(job: Job) -> dict:
     """The files that the variant's training reads, by name."""
     entry, settings = METHODS[job.view["method"]], job.settings
-    paths = {"split": job.needed(job.path(layout.SPLIT), "split"), "tensors": job.needed(job.tensors(), "tensors")}
+    paths = {"split": job.needed(job.path(layout.SPLIT), "split"), "tensors": cached_tensors(job)}
     if entry.needs("backbone", settings):
         backbone = layout.path(layout.BACKBONE, backbone=settings.model.backbone)
         paths["backbone"] = job.needed(backbone, "weights")
     if entry.needs("prototypes", settings):
         paths["prototypes"] = job.needed(job.prototypes(), "prototypes")
     if entry.needs("textures", settings):
-        paths["textures"] = job.needed_textures()
+        paths["textures"] = cached_textures(job)
     return paths
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from prn import layout
+from prn.datasets.obtain import restore
 from prn.errors import DataMissing
 from prn.stages.job import Job
 
@@ -11,15 +12,19 @@ from prn.stages.job import Job
 def tree_root(job: Job) -> Path:
     """Where the data set's tree lies (for a custom set a folder or a CSV), from the receipt.
 
-    Raises `DataMissing` when there is no receipt or the tree is gone.
+    A tree that was unpacked from archives and is gone (a cleared folder, a clone) is unpacked again from the same
+    bytes. Raises `DataMissing` when there is no receipt, or the tree is gone and cannot be had from the archives here.
     """
     receipt = job.needed(job.path(layout.RECEIPT), "download")
-    root = Path(json.loads(receipt.read_text(encoding="utf-8"))["root"])
+    facts = json.loads(receipt.read_text(encoding="utf-8"))
+    root = Path(facts["root"])
     if not root.exists():
-        raise DataMissing(
-            f"{root.absolute()}: the tree of {job.dataset} is gone, though {receipt} names it; "
-            f"delete {receipt} and run again"
-        )
+        if not facts["archives"]:
+            raise DataMissing(
+                f"{root.absolute()}: the images of {job.dataset} are gone, though {receipt} names them; put them back,"
+                " or name their new place under download.sources in the settings"
+            )
+        restore(facts, Path(layout.ARCHIVES) / job.dataset, job.path(layout.TREE))
     return root
 
 

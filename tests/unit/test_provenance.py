@@ -105,14 +105,14 @@ def _package(tmp_path, monkeypatch, **files):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     monkeypatch.setattr(provenance, "PACKAGE", folder)
-    for function in (provenance.code_digest, provenance._imports, provenance._module_digest):
+    for function in (provenance.code_digest, provenance._tree, provenance._imports, provenance._module_digest):
         function.cache_clear()
 
 
 @pytest.fixture
 def clean_caches():
     yield
-    for function in (provenance.code_digest, provenance._imports, provenance._module_digest):
+    for function in (provenance.code_digest, provenance._tree, provenance._imports, provenance._module_digest):
         function.cache_clear()
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.workflow.hollow import hollow_out
+
 TIMEOUT = 280
+CACHE = Path(tempfile.gettempdir()) / "prn-test-cache"
 
 
 @dataclass(frozen=True)
@@ -57,17 +61,31 @@ def planned(output: str) -> dict[str, int]:
     return {name: int(count) for name, count in jobs.items() if name not in ("total", "all")}
 
 
-def run(command: list[str], folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a program with one thread a process; on failure show what it said."""
-    environment = {
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a tool in a checkout: its own code, one thread a process, no caches in the project."""
+    return {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(folder),
-        "XDG_CACHE_HOME": str(Path(tempfile.gettempdir()) / "prn-test-cache"),
+        "XDG_CACHE_HOME": str(CACHE),
+        # Compiled modules are kept, also where the environment forbids it: compiling costs each process seconds.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **more,
     }
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+
+
+def run(command: list[str], folder: Path, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a program; on failure show what it said. `more` is added to its environment."""
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        command,
+        cwd=folder,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
     )
     done.stdout += done.stderr
     assert not check or done.returncode == 0, done.stdout[-6000:]
@@ -130,9 +148,13 @@ def bench(project: Path, tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-def checkout(project: Path, tmp_path: Path) -> Path:
+def hollow(project: Path, tmp_path: Path) -> Path:
+    """A git checkout of the project with a tiny benchmark and stages without work (see `tests.workflow.hollow`)."""
+    return make_checkout(project, tmp_path / "checkout", ["prn", "mean-image"], hollow_out)
+
+
+def make_checkout(project: Path, folder: Path, variants: list[str], change: Callable[[Path], None]) -> Path:
     """A copy of the project's own files, as a git checkout whose params.yaml is a tiny benchmark."""
-    folder = tmp_path / "checkout"
     names = ("Snakefile", "params.yaml", "dvc.yaml", "workflow", "prn", ".dvc", ".dvcignore", ".gitignore")
     skip = shutil.ignore_patterns("__pycache__", "tmp", "cache", "*.lock")
     for name in names:
@@ -142,12 +164,45 @@ def checkout(project: Path, tmp_path: Path) -> Path:
         else:
             folder.mkdir(exist_ok=True)
             shutil.copy(source, folder / name)
-    images = make_images(tmp_path / "images")
+    images = make_images(folder.parent / "images")
     data = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    for section, values in tiny_settings(images, images / "part" / "train", ["mean-image"]).items():
+    for section, values in tiny_settings(images, images / "part" / "train", variants).items():
         data[section].update(values)
     (folder / "params.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
-    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
-        run(command, folder)
-    run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start"], folder)
+    change(folder)
+    run(["git", "init", "-q"], folder)
+    commit(folder)
     return folder
+
+
+def commit(folder: Path, words: str = "start") -> None:
+    """Commit all that git does not ignore."""
+    run(["git", "add", "-A"], folder)
+    run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", words], folder)
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
+    """What the bare snakemake says in a checkout."""
+    return run([sys.executable, "-m", "snakemake", "--cores", "2", *arguments], folder, check).stdout
+
+
+def dvc(folder: Path, *arguments: str, check: bool = True) -> str:
+    """What dvc says in a checkout."""
+    return run([sys.executable, "-m", "dvc", *arguments], folder, check).stdout
+
+
+def plan(folder: Path, *targets: str) -> dict[str, int]:
+    """What the bare snakemake would run in a checkout: rule -> number of jobs."""
+    return planned(snakemake(folder, "-n", *(targets or ["all"])))
+
+
+def set_parameter(folder: Path, path: str, value: object) -> None:
+    """Change one key of a checkout's params.yaml, given as `section.key`."""
+    file = folder / "params.yaml"
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    *sections, key = path.split(".")
+    section = data
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[key] = value
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")

@@ -1,13 +1,17 @@
 # Settings, cells and helpers that every phase uses.
 import json
+import sys
 from functools import lru_cache
 
 from snakemake.exceptions import WorkflowError
 
+# The code beside this workflow is meant, wherever another copy may be installed (a clone, a moved folder).
+sys.path.insert(0, str(workflow.basedir))
+
 from prn import layout
 from prn.config import parse_settings, resolve_variant
 from prn.datasets.listing import listing_digest
-from prn.views import view, view_of_prototypes
+from prn.views import execution, view, view_of_prototypes
 from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
@@ -22,7 +26,6 @@ except PrnError as error:
 use_this_python(workflow.basedir)
 RUNS = {name: run for name, run in SETTINGS.benchmark.datasets.items() if run.categories and run.variants}
 SEEDS = SETTINGS.benchmark.seeds
-SIZE = SETTINGS.tensors.size
 CATEGORIES = [(dataset, category) for dataset, run in RUNS.items() for category in run.categories]
 CELLS = [
     {"dataset": dataset, "category": category, "variant": variant, "seed": seed}
@@ -41,17 +44,22 @@ wildcard_constraints:
     category="[^/]+",
     variant="[^/]+",
     seed=r"\d+",
-    size=r"\d+",
     digest="[0-9a-f]{16}",
     backbone="[a-z0-9_]+",
 
 
 @lru_cache(maxsize=None)
+def resolved(variant):
+    return resolve_variant(SETTINGS, variant) if variant else SETTINGS
+
+
+@lru_cache(maxsize=None)
 def stage_view(stage, dataset="", category="", variant=""):
     """The settings that a stage reads for a cell: the rule's parameter, and what the command line hands over."""
-    return view(SETTINGS, stage, dataset, category, variant)
+    return view(resolved(variant), stage, dataset, category)
 
 
+@lru_cache(maxsize=None)
 def settings_json(stage, dataset="", category="", variant=""):
     return json.dumps(stage_view(stage, dataset, category, variant), sort_keys=True, separators=(",", ":"))
 
@@ -63,11 +71,6 @@ def cell_settings(stage):
     )
 
 
-@lru_cache(maxsize=None)
-def resolved(variant):
-    return resolve_variant(SETTINGS, variant)
-
-
 def method_of(variant):
     return resolved(variant).method
 
@@ -75,6 +78,11 @@ def method_of(variant):
 def needs(variant, what):
     """Whether a variant's training needs the backbone, the prototypes or the textures."""
     return METHODS[method_of(variant)].needs(what, resolved(variant))
+
+
+def execution_of(variant):
+    """How a variant's training runs, without a say in its result: a resource, since a changed one reruns nothing."""
+    return json.dumps(execution(resolved(variant)), separators=(",", ":"))
 
 
 def method_code(stage):
@@ -99,20 +107,14 @@ for variant in SETTINGS.variants:
             PROTOTYPES[digest] = (json.dumps(key, sort_keys=True, separators=(",", ":")), seed)
 
 
-def large(artefact):
-    """A large input as two: the file itself, whose time stamp is ignored, and its digest file, which counts."""
+def made(artefact):
+    """An input as two: the file itself, whose time stamp is ignored, and its digest file, which counts."""
     return [ancient(artefact), digest_file(artefact)]
 
 
-# What a cache is made from counts beside it. A cache may go; but when a later job needs it again, Snakemake also plans
-# the trainings that read it ("input files updated by another job", ancient or not): keep data/tensors for now.
-TENSORS_CODE = code_digest("tensors")
-
-
-def cached_tensors(dataset, category):
-    """A category's cached images, whose time stamp is ignored, and the index (for textures the receipt) that decides."""
-    source = layout.RECEIPT if dataset == layout.TEXTURES["dataset"] else layout.INDEX
-    return [ancient(tensors_of(dataset, category)), source.format(dataset=dataset, category=category)]
+# The tensors are a cache that the stages make themselves (prn/stages/tensors.py): no rule knows the files. What they
+# are made from is the input of whoever reads them, and the code that makes them is part of the reader's own.
+TEXTURES_SOURCE = layout.RECEIPT.format(**layout.TEXTURES)
 
 
 def own_listing(wildcards):
@@ -137,18 +139,8 @@ def metrics_of(cell):
     return layout.METRICS.format(**cell)
 
 
-def tensors_of(dataset, category):
-    return layout.TENSORS.format(dataset=dataset, category=category, size=SIZE)
-
-
 def backbone_of(variant):
     return layout.BACKBONE.format(backbone=resolved(variant).model.backbone)
-
-
-def tensors_source(wildcards):
-    if wildcards.dataset == layout.TEXTURES["dataset"]:
-        return layout.RECEIPT
-    return layout.INDEX
 
 
 def prototypes_of(cell):
@@ -160,22 +152,19 @@ def prototypes_inputs(wildcards):
     settings, seed = PROTOTYPES[wildcards.digest]
     backbone = layout.BACKBONE.format(backbone=json.loads(settings)["model"]["backbone"])
     return [
-        layout.SPLIT.format(dataset=wildcards.dataset, category=wildcards.category, seed=seed),
-        *cached_tensors(wildcards.dataset, wildcards.category),
-        *large(backbone),
+        *made(layout.SPLIT.format(dataset=wildcards.dataset, category=wildcards.category, seed=seed)),
+        *made(layout.INDEX.format(**wildcards)),
+        *made(backbone),
     ]
 
 
 def train_inputs(wildcards):
-    files = [
-        layout.SPLIT.format(**wildcards),
-        *cached_tensors(wildcards.dataset, wildcards.category),
-    ]
+    files = [*made(layout.SPLIT.format(**wildcards)), *made(layout.INDEX.format(**wildcards))]
     if needs(wildcards.variant, "backbone"):
-        files += large(backbone_of(wildcards.variant))
+        files += made(backbone_of(wildcards.variant))
     prototypes = prototypes_of(wildcards)
     if prototypes:
-        files += large(prototypes)
+        files += made(prototypes)
     if needs(wildcards.variant, "textures"):
-        files += cached_tensors(**layout.TEXTURES)
+        files += made(TEXTURES_SOURCE)
     return files

@@ -1,4 +1,4 @@
-# From a published archive, or a user's folder, to an index and cached tensors.
+# From a published archive, or a user's folder, to an index.
 
 
 rule phase_download:
@@ -29,7 +29,7 @@ rule download:
 
 rule index:
     input:
-        layout.RECEIPT,
+        made(layout.RECEIPT),
     output:
         outputs(layout.INDEX),
     log:
@@ -42,22 +42,4 @@ rule index:
         listing=own_listing,
     shell:
         "python -m prn index --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
-
-
-rule tensors:
-    input:
-        tensors_source,
-    output:
-        outputs(layout.TENSORS),
-    log:
-        "data/logs/tensors/{dataset}.{category}.{size}.log",
-    conda:
-        "../envs/prn.yaml"
-    params:
-        settings=cell_settings("tensors"),
-        code=code_digest("tensors"),
-        listing=lambda wildcards: own_textures() if wildcards.dataset == layout.TEXTURES["dataset"] else "",
-    shell:
-        "python -m prn tensors --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

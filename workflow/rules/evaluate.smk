@@ -8,9 +8,9 @@ rule phase_evaluate:
 
 rule predict:
     input:
-        large(layout.CHECKPOINT),
-        layout.SPLIT,
-        lambda wildcards: cached_tensors(wildcards.dataset, wildcards.category),
+        made(layout.CHECKPOINT),
+        made(layout.SPLIT),
+        made(layout.INDEX),
     output:
         outputs(layout.PREDICTIONS),
         layout.TIMING,
@@ -24,7 +24,6 @@ rule predict:
     params:
         settings=cell_settings("predict"),
         code=method_code("predict"),
-        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn predict --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"
@@ -35,9 +34,9 @@ rule evaluate:
         ancient(layout.PREDICTIONS),
         ancient(layout.TIMING),
         digest_file(layout.CHECKPOINT),
-        layout.SPLIT,
-        layout.RUN_CARD,
-        lambda wildcards: cached_tensors(wildcards.dataset, wildcards.category),
+        ancient(layout.RUN_CARD),
+        made(layout.SPLIT),
+        made(layout.INDEX),
     output:
         outputs(layout.METRICS),
     log:
@@ -50,7 +49,6 @@ rule evaluate:
         # The predictions are a cache: what they are made with counts, not their files.
         predict_settings=cell_settings("predict"),
         predict_code=method_code("predict"),
-        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn evaluate --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -37,7 +37,6 @@ rule prototypes:
         settings=lambda wildcards: PROTOTYPES[wildcards.digest][0],
         seed=lambda wildcards: PROTOTYPES[wildcards.digest][1],
         code=code_digest("prototypes"),
-        tensors_code=TENSORS_CODE,
     shell:
         "python -m prn prototypes --dataset {wildcards.dataset:q} --category {wildcards.category:q} --seed {params.seed}"
         " --settings {params.settings:q} > {log:q} 2>&1"

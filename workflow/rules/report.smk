@@ -1,6 +1,6 @@
 # Pages, tables and figures: everything under reports/ is computed from the metrics.
 
-REPORT_OUTPUTS = layout.report_pages(RUNS)
+REPORT_OUTPUTS = [*outputs(layout.RESULTS), *(page for page in layout.report_pages(RUNS) if page != layout.RESULTS)]
 
 
 rule phase_report:
@@ -11,8 +11,6 @@ rule phase_report:
 rule report:
     input:
         [metrics_of(cell) for cell in CELLS],
-        [ancient(layout.PREDICTIONS.format(**cell)) for cell in CELLS],
-        [ancient(tensors_of(dataset, category)) for dataset, category in CATEGORIES],
     output:
         REPORT_OUTPUTS,
     log:

@@ -8,7 +8,7 @@ rule phase_split:
 
 rule split:
     input:
-        layout.INDEX,
+        made(layout.INDEX),
     output:
         outputs(layout.SPLIT),
     log:

@@ -21,11 +21,11 @@ rule train:
     threads: lambda wildcards: resolved(wildcards.variant).train.threads
     resources:
         gpu=min(1, GPUS),
+        execution=lambda wildcards: execution_of(wildcards.variant),
     params:
         settings=cell_settings("train"),
         code=method_code("train"),
-        tensors_code=TENSORS_CODE,
         textures=lambda wildcards: own_textures() if needs(wildcards.variant, "textures") else "",
     shell:
         "python -m prn train --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
-        " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
