@@ -186,8 +186,7 @@ def test_push_to_s3_and_pull(hollow, tmp_path):
     try:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
-        snakemake(hollow, "phase_split")
-        dvc(hollow, "commit", "--force", "code", "download", "index", "split", check=False)
+        dvc(hollow, "repro", "split")
         dvc(hollow, "remote", "add", "--default", "s3", "s3://bucket/prn")
         for key, value in (("endpointurl", address), ("access_key_id", "test"), ("secret_access_key", "test")):
             dvc(hollow, "remote", "modify", "s3", key, value)

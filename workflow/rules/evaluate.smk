@@ -31,7 +31,9 @@ rule predict:
 
 rule evaluate:
     input:
-        ancient(layout.PREDICTIONS),
+        # Without the digest a changed setting of `predict` would stop there: Snakemake looks no further over inputs
+        # that are all ancient, not even at the parameters below.
+        made(layout.PREDICTIONS),
         ancient(layout.TIMING),
         digest_file(layout.CHECKPOINT),
         ancient(layout.RUN_CARD),
