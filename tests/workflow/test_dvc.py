@@ -144,7 +144,7 @@ LEAVES = {
     "train.learning_rate": (0.5, {"train", "predict", "evaluate", "report"}, {"train", "report"}),
     "train.checkpoint_minutes": (9.0, set(), {"train", "report"}),
     "predict.top_pixels": (5, {"predict", "evaluate", "report"}, {"evaluate", "report"}),
-    "patchcore.coreset": (0.5, {"report"}, {"train", "report"}),
+    "methods.patchcore.coreset": (0.5, {"report"}, {"train", "report"}),
     "evaluate.bootstrap": (10, {"evaluate", "report"}, {"evaluate", "report"}),
     "report.tolerance": (2.0, {"report"}, {"report"}),
     "variants.prn": (
