@@ -169,7 +169,7 @@ def test_run_rerun_delete_and_change(bench):
     # An image that the user adds is noticed, without any setting.
     images = bench.folder / "images/part/test/good"
     shutil.copy(images / "000.png", images / "900.png")
-    assert {"index", "split", "tensors", "train"} <= set(bench.plan())
+    assert {"index", "split", "train"} <= set(bench.plan())
 
 
 @pytest.mark.parametrize(
