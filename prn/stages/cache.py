@@ -11,8 +11,9 @@ from prn.stages.tensors import cached_tensors
 def category_tensors(job: Job) -> CategoryTensors:
     """The job's images at the working size.
 
-    Errors: DataMissing (neither cache nor index), DataCorrupt (damaged, or made from other images than the index names; without an
-    index, as on a machine that only trains, that is not checked).
+    The cache is made where it is not current. Errors: DataMissing (neither cache nor index), DataCorrupt (damaged, or
+    made from other images than the index names; without an index, as on a machine that only trains, that is not
+    checked).
     """
     path, index = cached_tensors(job), job.path(layout.INDEX)
     tensors = CategoryTensors.load(path)

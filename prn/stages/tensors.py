@@ -17,7 +17,6 @@ from prn.stages.job import Job
 from prn.stages.tree import tree_root
 from prn.views import view_of_tensors
 
-
 TEXTURES_HINT = (
     "; textures are DTD's, or those of another folder of images that `download.sources.dtd` names;"
     " `synthesis.heterologous: false` does without"
@@ -25,10 +24,8 @@ TEXTURES_HINT = (
 
 
 def run(job: Job) -> None:
-    """Write the category's tensors, or the textures' when the cell is theirs, unless they are there and current."""
-    made = _ensure(job)
-    if not made:
-        print(f"{job.tensors()}: is current")
+    """Write the category's tensors, or the textures' when the cell is theirs, anew."""
+    _ensure(job, anew=True)
 
 
 def cached_tensors(job: Job) -> Path:
@@ -47,19 +44,18 @@ def _cached(job: Job, dataset: str, category: str) -> Path:
     return cache.tensors()
 
 
-def _ensure(job: Job) -> bool:
-    """Make the cache where it is not current; of several processes one does, the others wait. Whether it was made."""
-    if _current(job):
-        return False
+def _ensure(job: Job, anew: bool = False) -> None:
+    """Make the cache where it is not current, or `anew`; of several processes one does, the others wait."""
+    if not anew and _current(job):
+        return
     path = job.tensors()
     with hold(path.with_name(f".{path.name}.lock"), str(path)):
-        if _current(job):
-            return False
+        if not anew and _current(job):
+            return
         if _is_textures(job):
             _make_textures(job)
         else:
             _make(job)
-    return True
 
 
 def _current(job: Job) -> bool:
@@ -112,7 +108,8 @@ def _is_textures(job: Job) -> bool:
 
 
 def _make(job: Job) -> None:
-    index, path, size = job.path(layout.INDEX), job.tensors(), job.settings.tensors.size
+    index = job.needed(job.path(layout.INDEX), "index")
+    path, size = job.tensors(), job.settings.tensors.size
     rows = read_index(index)
     check_disk(path.parent, category_bytes(len(rows), size), f"{len(rows)} images of {size}x{size}")
     tensors = build_tensors(rows, tree_root(job), size)

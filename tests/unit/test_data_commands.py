@@ -14,7 +14,7 @@ from prn.cli import STAGES, main, parser
 from prn.datasets import capacity
 from prn.datasets.images import CategoryTensors
 from prn.datasets.listing import listing_digest
-from prn.errors import DataCorrupt, DataMissing
+from prn.errors import DataMissing
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 from tests.unit.archive_builders import dagm_tree, encoded, mvtec_tree, picture, write_tree
@@ -199,15 +199,17 @@ def test_the_index_names_images_that_are_there_twice(work):
     assert split["dropped"][f"{OWN}/train/good/copy.png"] == "the same bytes as a test image"
 
 
-def test_a_cache_from_other_images_is_refused(work, own, monkeypatch):
+def test_a_cache_from_other_images_is_made_anew(work, own, monkeypatch):
     monkeypatch.chdir(work.root)
     job = Job("prototypes", {"tensors": {"size": 32}}, "mine", OWN, "prn", 42)
-    assert category_tensors(job).paths == CategoryTensors.load(job.tensors()).paths
+    before = category_tensors(job)
+    assert before.paths == CategoryTensors.load(job.tensors()).paths
     (own / "train/good/000.png").write_bytes(picture(99))
     assert work("index", "--category", OWN)[0] == 0
     os.chdir(work.root)
-    with pytest.raises(DataCorrupt, match="not made from the images in"):
-        category_tensors(job)
+    after = category_tensors(job)
+    assert after.source != before.source
+    assert (after.images != before.images).any()
     (work.root / f"data/index/mine/{OWN}.csv").unlink()
     assert len(category_tensors(job).paths) == 10  # a machine that only trains needs no index
 
