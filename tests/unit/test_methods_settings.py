@@ -114,10 +114,10 @@ def test_a_declaration_is_part_of_its_own_methods_code_alone():
     assert module not in stage_modules("train", "prn.methods.prn")
 
 
-def test_planning_loads_neither_torch_nor_anomalib():
+def test_planning_loads_neither_torch_nor_anomalib(project: Path):
     code = (
         "import sys; from prn.config import load_settings; load_settings('params.yaml');"
         " print([name for name in ('torch', 'anomalib') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
