@@ -11,7 +11,7 @@ with 1000 maps, nearly all of it in the loop over thresholds; `--maps 100` takes
 
 The re-creations of MVTec's definition and of the loop over 200 thresholds are written from the descriptions of those
 protocols, plainly and with vectorised numpy. The anchors are times of the originals, measured once on two cores of
-another machine: a re-creation that is slower would make us look good, so the ratios take the anchor in its place.
+another machine: a re-creation that is slower by more than 1.3 times would make us look good and does not count.
 """
 
 import argparse
@@ -83,17 +83,17 @@ def mvtec_definition(maps: np.ndarray, masks: np.ndarray) -> Values:
     from scipy.ndimage import label
 
     overlap = np.zeros(maps.shape, np.float64)
-    negative = np.zeros(maps.shape, np.uint32)
+    negative = np.empty(maps.shape, bool)
     regions = 0
     for image, mask in enumerate(masks):
         labels, count = label(mask, np.ones((3, 3)))
         regions += count
-        negative[image] = labels == 0
-        for region in range(1, count + 1):
-            inside = labels == region
-            overlap[image][inside] = 1 / inside.sum()
+        np.equal(labels, 0, out=negative[image])
+        share = 1 / np.bincount(labels.ravel())
+        share[0] = 0
+        overlap[image] = share[labels]
     scores = maps.ravel()
-    order = np.argsort(scores)[::-1]
+    order = falling_order(scores)
     fpr = np.cumsum(negative.ravel()[order], dtype=np.float64)
     fpr /= fpr[-1]
     pro = overlap.ravel()[order]
@@ -106,6 +106,20 @@ def mvtec_definition(maps: np.ndarray, masks: np.ndarray) -> Values:
     inside = fpr <= limit
     fpr, pro = np.append(fpr[inside], limit), np.append(pro[inside], np.interp(limit, fpr, pro))
     return {"pro": float(np.trapezoid(pro, fpr) / limit)}
+
+
+def falling_order(scores: np.ndarray) -> np.ndarray:
+    """Positions of float32 scores from the largest to the smallest: value and position sorted as one integer.
+
+    numpy 2.4 sorts 64-bit integers in 60 % of the time of its argsort, and the re-creation should not be slow.
+    """
+    bits = scores.view(np.uint32)
+    rising = np.where(scores < 0, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    rising <<= np.uint64(32)
+    rising |= np.arange(len(scores), dtype=np.uint64)
+    rising.sort()
+    rising &= np.uint64(0xFFFFFFFF)
+    return rising[::-1].astype(np.int64)
 
 
 def scikit_learn(maps: np.ndarray, masks: np.ndarray) -> Values:
@@ -247,9 +261,10 @@ def seconds_of(results: dict, count: int, kind: str, peer: str) -> float:
     return statistics.median(results[count, kind, peer]["seconds"])
 
 
-def counted_seconds(results: dict, count: int, kind: str, peer: str) -> float:
-    """A re-creation's time counts up to its anchor: what is slower here than the original was must not flatter us."""
-    return min(seconds_of(results, count, kind, peer), ANCHOR_SECONDS.get(peer, float("inf")) * count / 100)
+def counts(results: dict, count: int, peer: str) -> bool:
+    """Whether a peer's time may be compared: a re-creation slower than 1.3 times its anchor would make us look good."""
+    slowest = max(seconds_of(results, count, kind, peer) for kind in KINDS)
+    return slowest <= 1.3 * ANCHOR_SECONDS.get(peer, float("inf")) * count / 100
 
 
 def table(results: dict, counts: list[int]) -> list[str]:
@@ -275,22 +290,25 @@ def largest_error(results: dict, count: int, kind: str, peer: str) -> float:
     return max(abs(value - exact[name]) for name, value in results[count, kind, peer]["values"].items())
 
 
-def bars(results: dict, counts: list[int]) -> list[str]:
+def bars(results: dict, numbers: list[int]) -> list[str]:
     """The promised ratios, at their worst over the kinds of maps."""
-    lines = ["| bar | promised | " + " | ".join(f"{count} maps" for count in counts) + " |"]
-    lines.append("|---|---|" + "---|" * len(counts))
+    lines = ["| bar | promised | " + " | ".join(f"{count} maps" for count in numbers) + " |"]
+    lines.append("|---|---|" + "---|" * len(numbers))
 
     def row(name: str, promised: str, ratio: Callable[[int, str], float], bound: float, at_least: bool) -> None:
         cells = []
-        for count in counts:
+        for count in numbers:
             found = [ratio(count, kind) for kind in KINDS]
             worst = min(found) if at_least else max(found)
-            cells.append(f"{worst:.3g} {'holds' if (worst >= bound if at_least else worst <= bound) else 'FAILS'}")
+            holds = worst >= bound if at_least else worst <= bound  # not for NaN: a peer that does not count
+            cells.append(f"{worst:.3g} {'holds' if holds else 'FAILS'}")
         lines.append(f"| {name} | {promised} | " + " | ".join(cells) + " |")
 
     def times(*peers: str) -> Callable[[int, str], float]:
         def ratio(count: int, kind: str) -> float:
-            together = sum(counted_seconds(results, count, kind, peer) for peer in peers)
+            if not all(counts(results, count, peer) for peer in peers):
+                return float("nan")
+            together = sum(seconds_of(results, count, kind, peer) for peer in peers)
             return together / seconds_of(results, count, kind, "prn.metrics")
 
         return ratio
@@ -309,9 +327,9 @@ def bars(results: dict, counts: list[int]) -> list[str]:
     row("memory as a share of MVTec's definition", "<= 0.25", share("MVTec's definition", "extra_bytes"), 0.25, False)
     lines += ["", "Re-creations beside the anchors (CPU seconds, slowest kind of maps):", ""]
     for peer, anchor in ANCHOR_SECONDS.items():
-        for count in counts:
+        for count in numbers:
             found, allowed = max(seconds_of(results, count, kind, peer) for kind in KINDS), anchor * count / 100
-            verdict = "counts" if found <= 1.3 * allowed else "slower than 1.3 times the anchor: the anchor counts"
+            verdict = "counts" if counts(results, count, peer) else "over 1.3 times: does not count"
             lines.append(f"- {peer}, {count} maps: {found:.3g} (anchor {allowed:.3g}), {verdict}")
     return lines
 
