@@ -120,11 +120,14 @@ def _naive(results: Results) -> list[Block]:
     if not names:
         return []
     variants = ["prn", "untrained", *names]
-    rows, easy = [], []
+    rows, easy, known = [], [], 0
     for dataset in results.datasets():
+        if not set(names) & set(results.variants(dataset)):
+            continue
         for category in results.categories(dataset):
             cells = {name: results.value(dataset, category, name, "image_auroc") for name in variants}
             rows.append([f"{dataset_name(dataset)} {category}", *(measured(cells[name]) for name in variants)])
+            known += any(cells[name].mean is not None for name in names)
             if any((cells[name].mean or 0) > TOO_EASY for name in names):
                 easy.append(f"{dataset_name(dataset)} {category}")
     words = f"Are the defects trivial? Image AUROC of {listing([f'the {NAIVE[name]}' for name in names])} beside PRN: "
@@ -132,6 +135,8 @@ def _naive(results: Results) -> list[Block]:
         f"above {TOO_EASY:.0f} on {listing(easy)}: **these defects are too easy.**"
         if easy
         else f"none above {TOO_EASY:.0f}."
+        if known
+        else "not run."
     )
     return [words, Table(["Category", *(variant_name(name) for name in variants)], rows)]
 

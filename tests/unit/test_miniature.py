@@ -13,6 +13,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from prn.datasets.miniature import build_miniatures
+from prn.datasets.miniature.archives import write_folder
 from prn.datasets.miniature.categories import (
     CATEGORIES,
     DEFECTIVE,
@@ -67,6 +68,7 @@ def matching(files: dict[str, bytes], pattern: str) -> list[str]:
 
 def test_every_data_set_has_its_published_archive_and_a_true_checksum(tmp_path: Path, folder: Path) -> None:
     written = build_miniatures(tmp_path / "second with a space")
+    assert len(written.pop("garden")) == 64 + 24 + 44 + 44 + 1
     assert {dataset: [path.name for path in paths] for dataset, paths in written.items()} == {
         "mvtec": ["mvtec_anomaly_detection.tar.xz"],
         "dagm": ["Class1.zip"],
@@ -76,7 +78,9 @@ def test_every_data_set_has_its_published_archive_and_a_true_checksum(tmp_path: 
     }
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    assert sorted(listed) == sorted(path.name for paths in written.values() for path in paths)
+    own = {name for name in listed if name.startswith("garden/")}
+    assert own == {path.relative_to(folder).as_posix() for path in (folder / "garden").rglob("*") if path.is_file()}
+    assert sorted(listed.keys() - own) == sorted(path.name for paths in written.values() for path in paths)
     for paths in written.values():
         for path in paths:  # the second build's bytes against the first build's sums
             assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[path.name]
@@ -171,6 +175,28 @@ def test_dtd_layout(contents: dict[str, dict[str, bytes]]) -> None:
     files = contents["dtd-r1.0.1.tar.gz"]
     assert len(matching(files, r"dtd/images/([a-z]+)/\1_\d{4}\.jpg")) == len(files) == 8 * len(TEXTURES)
     assert decode(files["dtd/images/chelsea/chelsea_0001.jpg"]).ndim == 3
+
+
+def test_a_users_own_folder_and_its_csv_list_the_same_images(folder: Path) -> None:
+    root = folder / "garden"
+    masks = {
+        path.relative_to(root / "lawn/ground_truth").as_posix() for path in (root / "lawn/ground_truth").rglob("*.png")
+    }
+    assert len(masks) == 44
+    lines = (root / "images.csv").read_text().splitlines()
+    assert lines[0] == "image,category,split,type,mask"
+    assert lines[1] == "lawn/test/dye/000.png,lawn,test,dye,lawn/ground_truth/dye/000.png"
+    assert lines[-1] == "lawn/train/good/063.png,lawn,train,good,"
+    images = {line.split(",")[0] for line in lines[1:]}
+    assert images == {f"lawn/train/good/{n:03d}.png" for n in range(64)} | {
+        f"lawn/test/good/{n:03d}.png" for n in range(24)
+    } | {f"lawn/test/{mask}" for mask in masks}
+
+
+def test_a_second_build_leaves_no_old_file_in_the_folder(tmp_path: Path) -> None:
+    write_folder({"lawn/old.png": b"1"}, tmp_path / "garden")
+    write_folder({"lawn/new.png": b"2"}, tmp_path / "garden")
+    assert [path.name for path in (tmp_path / "garden").rglob("*.png")] == ["new.png"]
 
 
 def test_no_texture_shares_a_photograph_with_a_category_or_a_defect() -> None:

@@ -1,4 +1,6 @@
-"""Small archives in the five published layouts, made from photographs that scikit-image ships: data of the demo.
+"""Small archives in the five published layouts, and a user's own folder and CSV: data of the demo.
+
+All are made from photographs that scikit-image ships.
 
 The same pixels on every machine: fixed seeds of `RandomState`, float64 arithmetic, lossless files
 (DTD's are JPEG, as published).
@@ -7,8 +9,15 @@ The same pixels on every machine: fixed seeds of `RandomState`, float64 arithmet
 from pathlib import Path
 
 from prn.artifacts import atomic_write, sha256_file
-from prn.datasets.miniature.archives import write_tar, write_zip
-from prn.datasets.miniature.layouts import btad_files, dagm_files, dtd_files, ksdd2_files, mvtec_files
+from prn.datasets.miniature.archives import write_folder, write_tar, write_zip
+from prn.datasets.miniature.layouts import (
+    btad_files,
+    dagm_files,
+    dtd_files,
+    garden_files,
+    ksdd2_files,
+    mvtec_files,
+)
 
 ARCHIVES = {
     "mvtec": ("mvtec_anomaly_detection.tar.xz", mvtec_files),
@@ -20,7 +29,9 @@ ARCHIVES = {
 
 
 def build_miniatures(folder: str | Path) -> dict[str, list[Path]]:
-    """Write the five archives and their `SHA256SUMS` (sha256sum's format) into `folder`; returns data set -> archives.
+    """Write the five archives, the folder `garden` and `SHA256SUMS` (sha256sum's format); returns data set -> files.
+
+    `garden` is a data set as a user has it: a category in a folder of its own, and `images.csv`, which lists the same.
 
     Raises DataMissing or DataCorrupt when the installed scikit-image does not ship the pinned photographs.
     """
@@ -31,7 +42,11 @@ def build_miniatures(folder: str | Path) -> dict[str, list[Path]]:
         path = target / name
         (write_zip if path.suffix == ".zip" else write_tar)(files(), path)
         written[dataset] = [path]
-    lines = sorted((path.name, sha256_file(path)) for paths in written.values() for path in paths)
+    own = garden_files()
+    write_folder(own, target / "garden")
+    written["garden"] = [target / "garden" / name for name in own]
+    every = [path for paths in written.values() for path in paths]
+    lines = sorted((path.relative_to(target).as_posix(), sha256_file(path)) for path in every)
     with atomic_write(target / "SHA256SUMS") as temporary:
         temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in lines), encoding="utf-8")
     return written

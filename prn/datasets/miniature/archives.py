@@ -3,6 +3,7 @@
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -38,3 +39,11 @@ def write_tar(files: Files, path: Path) -> None:
         content = gzip.compress(plain.getvalue(), compresslevel=1, mtime=0)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_folder(files: Files, path: Path) -> None:
+    """`files` as a plain folder at `path`; what an earlier version left there goes."""
+    shutil.rmtree(path, ignore_errors=True)
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)

@@ -88,4 +88,19 @@ SURFACE = Category(
     ),
     ("dye", "stain", "foreign"),
 )
-CATEGORIES = {"mvtec": (CUP, BRICK), "dagm": (GRAVEL,), "btad": (DISC,), "ksdd2": (SURFACE,)}
+LAWN = Category(
+    "lawn",
+    Scene(
+        "grass.png",
+        112,
+        112,
+        span=300,
+        centre=(256, 256),
+        shift=10,
+        tint=(0.8, 1.1, 0.7),
+        foreign=("brick.png", "motorcycle_left.png"),
+        region=(0.4, 0.4),
+    ),
+    ("foreign", "smear", "dye"),
+)
+CATEGORIES = {"mvtec": (CUP, BRICK), "dagm": (GRAVEL,), "btad": (DISC,), "ksdd2": (SURFACE,), "garden": (LAWN,)}

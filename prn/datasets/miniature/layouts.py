@@ -1,4 +1,4 @@
-"""The published layouts of the five data sets, filled with miniature images.
+"""The published layouts of the five data sets, and a user's own folder and CSV, filled with miniature images.
 
 Archive names, folders, file names and label files are those of the published archives (the same readers take
 both); the category names of MVTec AD are our own, for the images are not MVTec's.
@@ -16,9 +16,11 @@ from prn.datasets.miniature.categories import (
     DEFECTIVE,
     DISC,
     GRAVEL,
+    LAWN,
     SURFACE,
     TEST_NORMAL,
     TRAIN_NORMAL,
+    Category,
 )
 from prn.datasets.miniature.photographs import photograph
 
@@ -31,17 +33,36 @@ def mvtec_files() -> Files:
     """MVTec AD: categories at the top level, `train/good`, `test/<type>`, `ground_truth/<type>/NNN_mask.png`."""
     files: Files = {}
     for category in CATEGORIES["mvtec"]:
-        for n in range(TRAIN_NORMAL):
-            files[f"{category.name}/train/good/{n:03d}.png"] = _encode(".png", category.normal("train", n))
-        for n in range(TEST_NORMAL):
-            files[f"{category.name}/test/good/{n:03d}.png"] = _encode(".png", category.normal("test", n))
-        numbers = dict.fromkeys(category.kinds, 0)
-        for n, kind in enumerate(category.kinds_for(DEFECTIVE)):
-            image, mask = category.defective("defective", n, kind)
-            stem = f"{numbers[kind]:03d}"
-            numbers[kind] += 1
-            files[f"{category.name}/test/{kind}/{stem}.png"] = _encode(".png", image)
-            files[f"{category.name}/ground_truth/{kind}/{stem}_mask.png"] = _encode(".png", _white(mask))
+        files |= _by_type(category, "_mask.png")
+    return files
+
+
+def garden_files() -> Files:
+    """A user's own folder, its masks named like the images, and beside it a CSV that lists the same images."""
+    files = _by_type(LAWN, ".png")
+    lines = ["image,category,split,type,mask"]
+    for name in sorted(files):
+        _, split, kind, image = name.split("/")
+        if split != "ground_truth":
+            mask = "" if kind == "good" else f"lawn/ground_truth/{kind}/{image}"
+            lines.append(f"{name},lawn,{split},{kind},{mask}")
+    return {**files, "images.csv": ("\n".join(lines) + "\n").encode()}
+
+
+def _by_type(category: Category, mask_ending: str) -> Files:
+    """One category as `train/good`, `test/<type>` and `ground_truth/<type>`, numbered within each."""
+    files: Files = {}
+    for n in range(TRAIN_NORMAL):
+        files[f"{category.name}/train/good/{n:03d}.png"] = _encode(".png", category.normal("train", n))
+    for n in range(TEST_NORMAL):
+        files[f"{category.name}/test/good/{n:03d}.png"] = _encode(".png", category.normal("test", n))
+    numbers = dict.fromkeys(category.kinds, 0)
+    for n, kind in enumerate(category.kinds_for(DEFECTIVE)):
+        image, mask = category.defective("defective", n, kind)
+        stem = f"{numbers[kind]:03d}"
+        numbers[kind] += 1
+        files[f"{category.name}/test/{kind}/{stem}.png"] = _encode(".png", image)
+        files[f"{category.name}/ground_truth/{kind}/{stem}{mask_ending}"] = _encode(".png", _white(mask))
     return files
 
 
