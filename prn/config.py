@@ -114,6 +114,8 @@ class SynthesisSettings:
     target_area: bool = True
     heterologous_share: Share = 0.5
     opacity: list[Share] = field(default_factory=lambda: [0.2, 0.8])
+    least_change: Annotated[float, Range(0, 255)] = 8.0
+    least_mask: Share = 2e-4
     augmentations: Annotated[int, Range(1, 7)] = 2
     gamma: list[Positive] = field(default_factory=lambda: [0.5, 2.0])
     solarize: list[Count] = field(default_factory=lambda: [32, 128])

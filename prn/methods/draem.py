@@ -151,6 +151,8 @@ class TrainingSamples:
             homologous=False,
             target_area=False,
             opacity=options.opacity,
+            least_change=0.0,
+            least_mask=0.0,
             augmentations=options.augmentations,
             **PAINT,
         )

@@ -26,6 +26,7 @@ from prn.synthesis.spatial import (
     warp_mask,
 )
 from prn.synthesis.target_area import UNIFORMS, TargetArea, draw_target_area
+from prn.synthesis.visible import Contrast, Site
 
 if TYPE_CHECKING:
     from prn.config import SynthesisSettings
@@ -35,6 +36,8 @@ Uniform = Callable[[int], np.ndarray]
 TRIES = 50
 # An overlap counts from this share of what the target area can hold of the region; slivers show no defect.
 LEAST_OVERLAP = 0.2
+# How often colours and opacity are drawn again for an anomaly that nobody would see.
+COLOUR_TRIES = 10
 # Opacities are whole 256ths, so that blending is exact on every machine.
 OPACITY_UNITS = 256
 
@@ -74,16 +77,31 @@ def _opacity(uniform: float, bounds: Sequence[float]) -> int:
 
 
 def _draw_colours(
-    materials: Materials, settings: "SynthesisSettings", strategy: Strategy, source: int, uniform: Uniform
-) -> tuple[tuple[str, ...], tuple[Step, ...]]:
-    """Aug_1 of a source image: names and steps."""
-    return draw_steps(
-        uniform(14),
-        settings.augmentations,
-        AugmentRanges(settings.gamma, settings.solarize, settings.posterize_bits, settings.sharpness),
-        image=lambda: materials.source(strategy, source),
-        counts=lambda: materials.counts(strategy, source),
-    )
+    materials: Materials, settings: "SynthesisSettings", site: Site, uniform: Uniform
+) -> tuple[tuple[str, ...], tuple[Step, ...], int]:
+    """Aug_1 of the source image and the opacity: names, steps and beta in 1/256.
+
+    Both are drawn again while they change the background by less than `synthesis.least_change` grey levels; after
+    `COLOUR_TRIES` the draw that changes most stays.
+    """
+    contrast = Contrast(materials, site) if settings.least_change else None
+    best = None
+    for _ in range(COLOUR_TRIES):
+        names, steps = draw_steps(
+            uniform(14),
+            settings.augmentations,
+            AugmentRanges(settings.gamma, settings.solarize, settings.posterize_bits, settings.sharpness),
+            image=lambda: materials.source(site.strategy, site.source),
+            counts=lambda: materials.counts(site.strategy, site.source),
+        )
+        opacity = _opacity(float(uniform(1)[0]), settings.opacity)
+        change = contrast.change(steps, opacity) if contrast else math.inf
+        if best is None or change > best[0]:
+            best = change, names, steps, opacity
+        if change >= settings.least_change:
+            break
+    assert best is not None
+    return best[1:]
 
 
 def _target_area(materials: Materials, settings: "SynthesisSettings", background: int, uniform: Uniform) -> TargetArea:
@@ -117,18 +135,19 @@ def plan_extended(materials: Materials, settings: "SynthesisSettings", uniform: 
     that the region's middle pixel lies on the target area's centre. The mask is the transformed region's mask within
     the area, so black defects count.
     """
-    picks = uniform(3)
+    picks = uniform(2)
     background, source = _pick(picks[0], len(materials.normals)), _pick(picks[1], len(materials.seen))
-    operations, steps = _draw_colours(materials, settings, "extended", source, uniform)
     area = _target_area(materials, settings, background, uniform)
     affine, box, mask, tries, fallback = _place_region(materials, settings, source, area, uniform)
+    site = Site("extended", source, background, box, mask, affine)
+    operations, steps, opacity = _draw_colours(materials, settings, site, uniform)
     return Plan(
         strategy="extended",
         background=background,
         source=source,
         operations=operations,
         steps=steps,
-        opacity=_opacity(picks[2], settings.opacity),
+        opacity=opacity,
         area=area,
         box=box,
         mask=mask,
@@ -181,37 +200,35 @@ def _middle_pixel(region: np.ndarray) -> tuple[int, int]:
 def plan_simulated(materials: Materials, settings: "SynthesisSettings", uniform: Uniform) -> Plan:
     """Draw a simulated anomaly: Perlin noise above a threshold, within a target area, filled from a source image.
 
-    The noise is drawn again until it meets the target area; after `TRIES` the area is the whole foreground, and where
-    the last noise misses even that, the pixel with the highest noise is the anomaly.
+    The noise is drawn again until it meets the target area in more than a speck; after `TRIES` the largest speck stays.
+    Without any the area is the whole foreground, and where the last noise misses even that, the pixel with the highest
+    noise is the anomaly.
     """
-    picks = uniform(4)
+    picks = uniform(3)
     background = _pick(picks[0], len(materials.normals))
     share = settings.heterologous_share if settings.homologous else 1.0
-    strategy: Strategy = "heterologous" if settings.heterologous and picks[3] < share else "homologous"
+    strategy: Strategy = "heterologous" if settings.heterologous and picks[2] < share else "homologous"
     cells = None
     if strategy == "heterologous":
         source = _pick(picks[1], len(materials.textures))
     else:
         source = background if settings.homologous_source == "same" else _pick(picks[1], len(materials.normals))
         cells = draw_cells(uniform(settings.grid * (settings.grid + 1)), settings.grid, settings.homologous_shuffle)
-    operations, steps = _draw_colours(materials, settings, strategy, source, uniform)
     area = _target_area(materials, settings, background, uniform)
-    noise, found, tries = None, None, 0
-    while noise is None or (found is None and tries < TRIES):
-        tries += 1
-        noise = _draw_noise(settings, materials.size, uniform)
-        found = _tight(noise_mask(noise, materials.size, settings.perlin_threshold, area.box) & area.mask, area.box)
+    noise, found, tries = _draw_mask(materials, settings, area, uniform)
     fallback = found is None
     if found is None:
         area, found = _last_resort(materials, settings, background, area, noise)
     box, mask = found
+    site = Site(strategy, source, background, box, mask, cells)
+    operations, steps, opacity = _draw_colours(materials, settings, site, uniform)
     return Plan(
         strategy=strategy,
         background=background,
         source=source,
         operations=operations,
         steps=steps,
-        opacity=_opacity(picks[2], settings.opacity),
+        opacity=opacity,
         area=area,
         box=box,
         mask=mask,
@@ -220,6 +237,27 @@ def plan_simulated(materials: Materials, settings: "SynthesisSettings", uniform:
         tries=tries,
         fallback=fallback,
     )
+
+
+def _draw_mask(
+    materials: Materials, settings: "SynthesisSettings", area: TargetArea, uniform: Uniform
+) -> tuple[tuple[np.ndarray, Affine], tuple[Box, np.ndarray] | None, int]:
+    """Noise that meets the target area, the box and mask where it does (None where none of `TRIES` did), the tries.
+
+    A mask counts from `synthesis.least_mask` of the image, or from a tenth of a small target area.
+    """
+    height, width = materials.size
+    least = max(1, min(round(settings.least_mask * height * width), int(area.mask.sum()) // 10))
+    largest, found, kept, tries = 0, None, None, 0
+    while tries < TRIES and largest < least:
+        tries += 1
+        noise = _draw_noise(settings, materials.size, uniform)
+        part = _tight(noise_mask(noise, materials.size, settings.perlin_threshold, area.box) & area.mask, area.box)
+        pixels = 0 if part is None else int(part[1].sum())
+        if kept is None or pixels > largest or not largest:
+            largest, found, kept = pixels, part, noise
+    assert kept is not None
+    return kept, found, tries
 
 
 def _draw_noise(settings: "SynthesisSettings", size: tuple[int, int], uniform: Uniform) -> tuple[np.ndarray, Affine]:

@@ -22,7 +22,7 @@ pytest.importorskip("anomalib", reason="the extra `compare` is not installed")
 # A size, a width and a number of steps that a CPU core learns in seconds.
 DRAEM = {
     "size": 64,
-    "steps": 35,
+    "steps": 55,
     "batch": 4,
     "reconstructive_width": 8,
     "discriminative_width": 8,

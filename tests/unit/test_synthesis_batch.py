@@ -12,6 +12,7 @@ from prn.config import SynthesisSettings
 from prn.errors import DataMissing, PrnError, SettingsError
 from prn.synthesis import KINDS, Synthesizer
 from prn.synthesis.anomalies import TRIES
+from prn.synthesis.visible import PIXELS, Contrast, Site
 from tests.unit.synthesis_pictures import HEIGHT, RULE, WIDTH, make, pictures, regions
 
 
@@ -24,6 +25,8 @@ random_settings = st.builds(
     heterologous_share=st.floats(0, 1),
     target_area=st.booleans(),
     opacity=pair(0, 1),
+    least_change=st.sampled_from([0.0, 8.0, 255.0]),
+    least_mask=st.sampled_from([0.0, 2e-4, 0.05]),
     augmentations=st.integers(1, 7),
     gamma=pair(0.1, 5),
     solarize=pair(0, 255, st.integers),
@@ -175,9 +178,50 @@ def test_homologous_anomalies_follow_equation_1():
 
 
 def test_the_same_normal_unshuffled_changes_nothing():
-    synthesizer = make(**NEUTRAL, heterologous=False, homologous_source="same", grid=1)
+    synthesizer = make(**NEUTRAL, heterologous=False, homologous_source="same", grid=1, least_change=0.0)
     for sample in neutral_samples(synthesizer, "simulated"):
         assert np.array_equal(sample.image, synthesizer.materials.normals[sample.plan.background])
+
+
+def mean_change(synthesizer: Synthesizer, sample) -> float:
+    """Mean difference to the normal inside the mask, in grey levels."""
+    normal = synthesizer.materials.normals[sample.plan.background]
+    return float(np.abs(sample.image.astype(int) - normal)[sample.mask > 0].mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_anomalies_can_be_seen(kind):
+    """Most draws of opacities near 1 change little; the estimate leaves sharpening out and looks at some pixels."""
+    faint = {"opacity": [0.8, 1.0]}
+    drawn = make(least_change=0.0, **faint), make(least_change=8.0, **faint)
+    any_change, visible = ([mean_change(made, made.sample(kind, 0, n)) for n in range(80)] for made in drawn)
+    assert np.mean(np.array(any_change) < 7) > 0.3
+    assert np.mean(np.array(visible) < 7) < 0.1
+
+
+def test_the_estimate_of_a_change_is_that_of_the_image():
+    for kind in KINDS:
+        synthesizer = make(sharpness=[1.0, 1.0])
+        for index in range(60):
+            sample = synthesizer.sample(kind, 0, index)
+            plan = sample.plan
+            moved = plan.cells if plan.affine is None else plan.affine
+            site = Site(plan.strategy, plan.source, plan.background, plan.box, plan.mask, moved)
+            contrast = Contrast(synthesizer.materials, site)
+            found = contrast.change(plan.steps, plan.opacity)
+            assert found == pytest.approx(mean_change(synthesizer, sample), rel=0.4, abs=3)
+            if plan.mask.sum() < PIXELS and plan.affine is None and "sharpness" not in plan.operations:
+                assert found == pytest.approx(mean_change(synthesizer, sample), abs=0.5)
+
+
+def test_simulated_masks_are_more_than_specks():
+    area = HEIGHT * WIDTH
+    sizes = [make(least_mask=0.02).plan("simulated", 0, index) for index in range(150)]
+    for plan in sizes:
+        least = min(round(0.02 * area), int(plan.area.mask.sum()) // 10)
+        assert plan.mask.sum() >= least or plan.tries == TRIES
+    assert np.mean([plan.tries == TRIES for plan in sizes]) < 0.1
+    assert min(make(least_mask=0.0).plan("simulated", 0, index).mask.sum() for index in range(150)) < 0.005 * area
 
 
 def test_black_defects_count():
@@ -338,4 +382,4 @@ def test_switched_off_kinds_need_no_sources():
     assert synthesizer.sample("simulated", 0, 0).mask.any()
 
 
-GOLDEN = "6b101ff48766481c3286f640f12effeb281b3d196604ac3540de469b8ce8a24a"
+GOLDEN = "2f0be65408e33bf943f48e7f09eabb4079d38fcd75667d23ad3dbaad34509b8c"
