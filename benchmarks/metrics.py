@@ -36,7 +36,7 @@ import numpy as np
 Values = Mapping[str, float | None]
 
 SIZE = 256
-LONG_SECONDS = 4  # a call is repeated until it has taken this much, at most five times
+LONG_SECONDS = 25  # a call is repeated until it has taken this much, at most five times
 KINDS = ("realistic", "quantised", "saturated")
 PACKAGES = (
     "numpy",
@@ -92,34 +92,43 @@ def mvtec_definition(maps: np.ndarray, masks: np.ndarray) -> Values:
         share = 1 / np.bincount(labels.ravel())
         share[0] = 0
         overlap[image] = share[labels]
-    scores = maps.ravel()
-    order = falling_order(scores)
-    fpr = np.cumsum(negative.ravel()[order], dtype=np.float64)
-    fpr /= fpr[-1]
-    pro = overlap.ravel()[order]
+    ranked, order = falling_order(maps.ravel())
+    false_positives = np.cumsum(negative.ravel()[order], dtype=np.uint32)
+    good = false_positives[-1]
+    limit = 0.3
+    end = int(
+        np.searchsorted(false_positives, limit * good, side="right")
+    )  # what lies beyond the limit counts for nothing
+    if end < len(ranked):
+        later = ranked[end:] != ranked[end]
+        end = end + int(later.argmax()) if later.any() else len(ranked)
+    ranked, fpr = ranked[:end], false_positives[:end] / good
+    pro = overlap.ravel()[order[:end]]
     np.cumsum(pro, out=pro)
     pro /= regions
-    ordered = scores[order]
-    last_of_score = np.append(ordered[1:] != ordered[:-1], True)
+    last_of_score = np.append(ranked[1:] != ranked[:-1], True)
     fpr, pro = np.append(0, fpr[last_of_score]), np.append(0, pro[last_of_score])
-    limit = 0.3
     inside = fpr <= limit
     fpr, pro = np.append(fpr[inside], limit), np.append(pro[inside], np.interp(limit, fpr, pro))
     return {"pro": float(np.trapezoid(pro, fpr) / limit)}
 
 
-def falling_order(scores: np.ndarray) -> np.ndarray:
-    """Positions of float32 scores from the largest to the smallest: value and position sorted as one integer.
+def falling_order(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 scores from the largest to the smallest as whole numbers that rank like them, and their positions.
 
-    numpy 2.4 sorts 64-bit integers in 60 % of the time of its argsort, and the re-creation should not be slow.
+    Value and position are sorted as one integer: numpy 2.4 sorts 64-bit integers in 60 % of the time of its argsort,
+    and the re-creation should not be slow.
     """
     bits = scores.view(np.uint32)
-    rising = np.where(scores < 0, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    ranks = (bits.view(np.int32) >> 31).view(np.uint32)  # all ones for a negative score, whose bits fall as it rises
+    ranks |= np.uint32(1 << 31)
+    ranks ^= bits
+    rising = ranks.astype(np.uint64)
     rising <<= np.uint64(32)
-    rising |= np.arange(len(scores), dtype=np.uint64)
+    rising |= np.arange(len(scores), dtype=np.uint32)
     rising.sort()
-    rising &= np.uint64(0xFFFFFFFF)
-    return rising[::-1].astype(np.int64)
+    low, high = (rising.view(np.uint32)[word::2] for word in ((0, 1) if sys.byteorder == "little" else (1, 0)))
+    return high[::-1], low[::-1].astype(np.int64)
 
 
 def scikit_learn(maps: np.ndarray, masks: np.ndarray) -> Values:
