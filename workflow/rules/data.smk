@@ -17,6 +17,7 @@ rule download:
     log:
         "data/logs/download/{dataset}.log",
     retries: 1
+    priority: 1
     conda:
         "../envs/prn.yaml"
     params:
@@ -34,6 +35,7 @@ rule index:
         outputs(layout.INDEX),
     log:
         "data/logs/index/{dataset}.{category}.log",
+    priority: 1
     conda:
         "../envs/prn.yaml"
     params:

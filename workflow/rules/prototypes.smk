@@ -11,6 +11,7 @@ rule weights:
         outputs(layout.BACKBONE),
     log:
         "data/logs/weights/{backbone}.log",
+    priority: 1
     conda:
         "../envs/prn.yaml"
     params:
@@ -29,6 +30,7 @@ rule prototypes:
         outputs(layout.PROTOTYPES),
     log:
         "data/logs/prototypes/{dataset}.{category}.{digest}.log",
+    priority: 1
     conda:
         "../envs/prn.yaml"
     resources:

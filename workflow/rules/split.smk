@@ -13,6 +13,7 @@ rule split:
         outputs(layout.SPLIT),
     log:
         "data/logs/split/{dataset}.{category}.seed{seed}.log",
+    priority: 1
     conda:
         "../envs/prn.yaml"
     params:

@@ -16,6 +16,7 @@ rule train:
         layout.RUN_CARD,
     log:
         "data/logs/train/{dataset}.{category}.{variant}.seed{seed}.log",
+    priority: 1  # what trainings wait for, and they, go first: they are the longest jobs
     conda:
         "../envs/prn.yaml"
     threads: lambda wildcards: resolved(wildcards.variant).train.threads
