@@ -16,8 +16,8 @@ rule download:
         outputs(layout.RECEIPT),
     log:
         "data/logs/download/{dataset}.log",
-    retries: 1
     priority: 1
+    retries: 1
     conda:
         "../envs/prn.yaml"
     params:
