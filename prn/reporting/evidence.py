@@ -3,6 +3,7 @@
 Predictions and tensors are caches and may be absent; then the figure is left out and the page says why.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,8 @@ class Evidence:
     """One run's predictions with their images, all at the working size S.
 
     images: N x S x S x 3 uint8 RGB; masks: N x S x S bool; has_mask: N bool (good images have an empty mask);
-    defective: N bool; score_maps: N x S x S float16; image_scores: N float64; paths: N paths below the data set's root.
+    types: N names, `good` or the defect's; defective: N bool; score_maps: N x S x S float16;
+    image_scores: N float64; paths: N paths below the data set's root.
     """
 
     run: Run
@@ -32,15 +34,17 @@ class Evidence:
     images: np.ndarray
     masks: np.ndarray
     has_mask: np.ndarray
+    types: list[str]
     defective: np.ndarray
     score_maps: np.ndarray
     image_scores: np.ndarray
 
 
-def read_evidence(root: Path, run: Run, good: frozenset[str]) -> Evidence:
+def read_evidence(root: Path, run: Run, types: Mapping[str, str]) -> Evidence:
     """The predictions of a run and the images they were made for.
 
-    `good` names the test images without a defect. Raises `NoEvidence` where a cache is absent or does not fit.
+    `types` has the type of each defective image by its path; all others are good. Raises `NoEvidence` where a cache is
+    absent or does not fit.
     """
     file = run.file(root, "predictions", ".npz")
     if not file.is_file():
@@ -51,8 +55,9 @@ def read_evidence(root: Path, run: Run, good: frozenset[str]) -> Evidence:
         raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} cannot be read ({error})") from error
     size = found.score_maps.shape[-1]
     images, masks, has_mask = _pictures(root, run.dataset, run.category, size, tuple(found.paths))
-    defective = np.array([path not in good for path in found.paths], dtype=bool)
-    return Evidence(run, found.paths, images, masks, has_mask, defective, found.score_maps, found.image_scores)
+    named = [types.get(path, "good") for path in found.paths]
+    defective = np.array([path in types for path in found.paths], dtype=bool)
+    return Evidence(run, found.paths, images, masks, has_mask, named, defective, found.score_maps, found.image_scores)
 
 
 def forget_pictures() -> None:

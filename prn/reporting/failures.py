@@ -26,21 +26,18 @@ LOG_STAGES = ("train", "predict", "evaluate")
 class Case:
     """A test image that is ranked wrong: `share` of the images of the other kind are on its wrong side.
 
-    `distance` orders cases of the same share: the score in standard deviations of the good images' scores.
+    `kind` is the defect's type, or `good`; `distance` orders cases of the same share: the score in standard deviations
+    of the good images' scores.
     """
 
     run: Run
     path: str
+    kind: str
     score: float
     share: float
     distance: float
     pictures: tuple[np.ndarray, ...]
     mask: np.ndarray
-
-    @property
-    def kind(self) -> str:
-        """The defect's type, or `good`."""
-        return Path(self.path).parent.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,9 @@ def find_failures(scored: Scored) -> Failures:
         truth = truth_picture(mask, bool(shown.has_mask[index]))
         pictures = (image, truth, coloured(score_map, scale), overlay(image, score_map, scale))
         distance = (float(scores[index]) - float(good_scores.mean())) / spread
-        return Case(shown.run, shown.paths[index], float(scores[index]), share, distance, pictures, mask)
+        return Case(
+            shown.run, shown.paths[index], shown.types[index], float(scores[index]), share, distance, pictures, mask
+        )
 
     lowest = sorted(np.flatnonzero(bad).tolist(), key=lambda index: (scores[index], index))[:SHOWN]
     highest = sorted(np.flatnonzero(~bad).tolist(), key=lambda index: (-scores[index], index))[:SHOWN]
@@ -92,9 +91,8 @@ def _types(scored: Scored) -> list[TypeScore]:
     if scored.ranking is None:
         return []
     shown = scored.evidence
-    kinds = [Path(path).parent.name if bad else "good" for path, bad in zip(shown.paths, shown.defective, strict=True)]
     found = []
-    for group in metrics_by_type(scored.ranking, kinds, PRO_LIMIT):
+    for group in metrics_by_type(scored.ranking, shown.types, PRO_LIMIT):
         recall = group.region_recall[SIZE_FPR]
         if group.pro is not None and recall is not None:
             found.append(TypeScore(shown.run, group.name, group.images, group.regions, group.pro, recall))

@@ -113,5 +113,5 @@ def methods_grid(first: Evidence, methods: Sequence[MethodMaps], rows: int, path
 def row_label(item: Chosen, evidence: Evidence) -> str:
     """What stands beside an image: why it is shown, its name and its score."""
     path = Path(evidence.paths[item.index])
-    name = f"{path.parent.name}/{path.stem}"[-20:]
+    name = f"{evidence.types[item.index]}/{path.stem}"[-20:]
     return f"{item.label}\n{name}\nscore {evidence.image_scores[item.index]:.3g}"

@@ -40,9 +40,9 @@ class Studio:
             file = self.root / "data" / "index" / run.dataset / f"{run.category}.csv"
             if not file.is_file():
                 raise NoEvidence(f"the index of {run.category} is not kept here")
-            good = frozenset(row.path for row in read_index(file) if not row.label)
+            types = {row.path: row.type for row in read_index(file) if row.label}
             self._held = None
-            self._held = Scored(read_evidence(self.root, run, good))
+            self._held = Scored(read_evidence(self.root, run, types))
         return self._held
 
     def digest(self, run: Run) -> Digest:
