@@ -144,8 +144,9 @@ def test_every_committed_preset_is_valid(project):
     presets = sorted((project / "workflow" / "presets").glob("*.yaml"))
     assert presets
     for preset in presets:
-        base = [project / "workflow/presets/demo.yaml"] if preset.name == "demo-all.yaml" else []
-        load_settings(project / "params.yaml", *base, preset)
+        base = {"demo-all.yaml": "demo.yaml", "real-ablations.yaml": "real-cpu.yaml"}.get(preset.name)
+        below = [preset.parent / base] if base else []
+        load_settings(project / "params.yaml", *below, preset)
 
 
 def test_variants_of_the_tables_change_what_they_say(params):
