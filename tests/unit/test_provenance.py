@@ -1,11 +1,14 @@
 """Atomic files, digests of code, sidecars."""
 
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from prn import provenance
 from prn.artifacts import atomic_write, sha256_file
 from prn.errors import DataCorrupt
 from prn.layout import digest_file, sidecar
+from prn.methods import METHODS
 from prn.provenance import code_digest, finish, stage_modules, stale_reason, verify_artefact
 
 
@@ -151,3 +155,65 @@ def test_the_training_depends_on_the_network_and_the_evaluation_does_not():
     assert not any(
         name.startswith(("prn.model", "prn.synthesis", "prn.reporting", "prn.training")) for name in evaluate
     )
+
+
+STAGES = ("download", "index", "split", "tensors", "weights", "prototypes", "train", "predict", "evaluate", "report")
+
+
+def importers(module: str) -> set[tuple[str, str | None]]:
+    """Stages (with the method that they load) that import a module, found by the standard library's own search."""
+    return {cell for cell, found in _closures().items() if module in found}
+
+
+@functools.cache
+def _closures() -> dict[tuple[str, str | None], set[str]]:
+    cells = [(stage, None) for stage in STAGES if stage not in ("train", "predict")]
+    cells += [(stage, method.module) for stage in ("train", "predict") for method in METHODS.values()]
+    return {cell: _closure(*cell) for cell in dict.fromkeys(cells)}
+
+
+def _closure(stage: str, method: str | None) -> set[str]:
+    root = Path(provenance.__file__).parent.parent
+    finder = ModuleFinder(path=[str(root)], excludes=sorted(provenance.PLUMBING))
+    for name in (f"prn.stages.{stage}", method):
+        if name:
+            finder.import_hook(name, None, ["run"])
+    return {name for name in finder.modules if name.startswith("prn.")}
+
+
+@pytest.mark.slow
+def test_every_stage_depends_on_exactly_the_modules_that_it_imports():
+    for (stage, method), expected in _closures().items():
+        assert set(stage_modules(stage, method)) == expected, (stage, method)
+
+
+@pytest.mark.slow
+def test_an_edit_of_a_module_changes_the_digests_of_its_importers_and_of_no_other(tmp_path, monkeypatch, clean_caches):
+    """One module of every room; with the test above, that holds for all."""
+    source, package = provenance.PACKAGE, tmp_path / "prn"
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    cells = list(_closures())
+
+    def digests():
+        for function in (provenance.code_digest, provenance._tree, provenance._imports, provenance._module_digest):
+            function.cache_clear()
+        return {cell: code_digest(*cell) for cell in cells}
+
+    before = digests()
+    for module in (
+        "prn.splits",
+        "prn.prototypes",
+        "prn.datasets.mvtec",
+        "prn.synthesis.perlin",
+        "prn.model.attention",
+        "prn.methods.cfa",
+        "prn.metrics.detection",
+        "prn.reporting.bars",
+    ):
+        file = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text + "\nADDED = 1\n", encoding="utf-8")
+        after = digests()
+        assert {cell for cell in cells if after[cell] != before[cell]} == importers(module) != set(), module
+        file.write_text(text, encoding="utf-8")
