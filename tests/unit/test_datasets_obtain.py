@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 from prn.datasets import obtain as obtaining
 from prn.datasets import registry
 from prn.datasets.index import build_index
-from prn.datasets.obtain import obtain, tree_root
+from prn.datasets.obtain import obtain, restore, tree_root
 from prn.datasets.registry import category_names, check_counts, dataset_names, find, notice
 from prn.datasets.verify import verify
 from prn.errors import DataCorrupt, DataMissing, SettingsError
@@ -167,6 +168,23 @@ def test_published_archives_may_go_once_they_are_unpacked(tmp_path, monkeypatch,
     (tree / ".prn-source.json").write_text((tree / ".prn-source.json").read_text().replace(digest, "0" * 64))
     with pytest.raises(pytest.fail.Exception, match="asked for"):  # a tree from other archives is no substitute
         obtain("ksdd2", None, tmp_path / "archives", tree, progress=False)
+
+
+def test_a_cleared_tree_is_unpacked_again_from_the_same_archives_alone(tmp_path):
+    archive, _ = put_archive("btad", tmp_path / "archives")
+    kept, tree = archive.parent, tmp_path / "tree"
+    receipt = obtain("btad", str(kept), kept, tree, progress=False)
+    before = sorted((path.relative_to(tree), path.read_bytes()) for path in tree.rglob("*.bmp"))
+    shutil.rmtree(tree)
+    restore(receipt, kept, tree, progress=False)
+    assert sorted((path.relative_to(tree), path.read_bytes()) for path in tree.rglob("*.bmp")) == before != []
+    shutil.rmtree(tree)
+    with pytest.raises(DataMissing, match=r"the tree of btad is gone, and .*elsewhere/btad\.zip.*prn download"):
+        restore(receipt, tmp_path / "elsewhere", tree, progress=False)
+    archive.write_bytes(archive.read_bytes() + b"0")
+    with pytest.raises(DataCorrupt, match=r"btad\.zip: not the archive that btad was made from"):
+        restore(receipt, kept, tree, progress=False)
+    assert not tree.exists()
 
 
 def test_an_archive_of_another_set_says_what_was_expected(tmp_path):
