@@ -7,6 +7,9 @@ from snakemake.utils import min_version
 min_version("9.14")
 
 
+report: "workflow/report/workflow.rst"
+
+
 configfile: str(Path(workflow.basedir) / "params.yaml")
 
 

@@ -166,6 +166,12 @@ def test_run_rerun_delete_and_change(bench):
     assert bench.plan() == {}
     assert (bench.folder / "reports/mine.md").is_file()
 
+    # Snakemake's own report shows the tables and every run's metrics, with captions, by data set and category.
+    bench.snakemake("--report", "overview.html", "all")
+    shown = (bench.folder / "overview.html").read_text(encoding="utf-8")
+    for words in ("every number, as a table", "Metrics of", "mine/part", "mean-image", "The data set in the paper"):
+        assert words in shown, words
+
     # An image that the user adds is noticed, without any setting.
     images = bench.folder / "images/part/test/good"
     shutil.copy(images / "000.png", images / "900.png")

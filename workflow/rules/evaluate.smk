@@ -40,7 +40,15 @@ rule evaluate:
         made(layout.SPLIT),
         made(layout.INDEX),
     output:
-        outputs(layout.METRICS),
+        report(
+            layout.METRICS,
+            caption="../report/metrics.rst",
+            category="{dataset}",
+            subcategory="{category}",
+            labels={"what": "metrics", "variant": "{variant}", "seed": "{seed}"},
+        ),
+        digest_file(layout.METRICS),
+        sidecar(layout.METRICS),
     log:
         "data/logs/evaluate/{dataset}.{category}.{variant}.seed{seed}.log",
     conda:
