@@ -11,6 +11,7 @@ from prn.reporting.wording import (
     dataset_name,
     generated_note,
     generated_title,
+    image_credit,
     is_ablation,
     listing,
     measured,
@@ -60,7 +61,7 @@ def introduction(dataset: str, settings: Settings, results: Results) -> list[Blo
     )
     if variants:
         text += " PRN's own variants stand in [ablations](ablations.md)."
-    return [*generated_note(settings), text]
+    return [*generated_note(settings), text, *image_credit(dataset, settings)]
 
 
 def comparison(dataset: str, results: Results, variants: list[str], metrics: tuple[str, ...], joined: bool) -> Table:

@@ -14,7 +14,7 @@ from prn.reporting.grids import colour_range
 from prn.reporting.mosaic import Tile, coloured, overlay, truth_picture, write_mosaic
 from prn.reporting.results import Results, Run
 from prn.reporting.run_card import without_paths
-from prn.reporting.wording import dataset_name, generated_title, plural, variant_name
+from prn.reporting.wording import dataset_name, generated_title, image_credit, plural, variant_name
 
 SHOWN = 6
 WORST_TYPES = 10
@@ -110,7 +110,8 @@ def failures_page(
         " it is the image that came closest to one."
     )
     for dataset in results.datasets():
-        page.add(Heading(dataset_name(dataset)), *_dataset(dataset, found.get(dataset, []), folder))
+        page.add(Heading(dataset_name(dataset)), *image_credit(dataset, settings))
+        page.add(*_dataset(dataset, found.get(dataset, []), folder))
     page.add(Heading("Runs without results"), *_missing(results, root))
     return page
 

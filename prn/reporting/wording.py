@@ -1,6 +1,7 @@
 """How names and numbers read: display names of data sets, variants and metrics; numbers as the paper prints them."""
 
 from prn.config import Settings
+from prn.datasets.registry import dataset_names, find
 from prn.reporting.results import NOT_AVAILABLE, NOT_RUN, OK, STALE, Results, Summary
 
 DATASETS = {"mvtec": "MVTec AD", "dagm": "DAGM 2007", "btad": "BTAD", "ksdd2": "KolektorSDD2", "dtd": "DTD"}
@@ -24,7 +25,7 @@ METHODS = {
     "dra": "DRA",
     "prn": "PRN",
 }
-UNTRAINED = "untrained"
+UNTRAINED, TEXTURES = "untrained", "dtd"
 GENERATED = " - generated images"
 GENERATED_NOTE = (
     "**These are generated images**: small archives in the published layout, made from photographs. Their numbers"
@@ -32,6 +33,17 @@ GENERATED_NOTE = (
 )
 IN_A_FIGURE = 5
 NAIVE = {"mean-image": "distance to the mean image", "colour-threshold": "colour threshold"}
+
+
+def image_credit(dataset: str, settings: Settings) -> list[str]:
+    """Whose images a page's pictures show, and under which licence; nothing for generated images or a user's own."""
+    if settings.benchmark.generated_images or dataset not in dataset_names():
+        return []
+    facts, textures = find(dataset), find(TEXTURES)
+    return [
+        f"Pictures: images of [{facts.title}]({facts.home}), {facts.licence}; textures in contact sheets:"
+        f" [{textures.title}]({textures.home}), {textures.licence}."
+    ]
 
 
 def dataset_name(dataset: str) -> str:

@@ -282,3 +282,10 @@ def test_html_holds_everything_and_asks_for_nothing(reports: Path) -> None:
     assert text.count("data:image/png;base64") == len(list((reports / "figures").rglob("*.png"))) > 0
     assert "<strong>" in text
     assert "**" not in re.sub(r"<script>.*</script>", "", text, flags=re.S)
+
+
+@pytest.mark.parametrize("page", ["mvtec.md", "failures.md"])
+def test_pages_with_pictures_name_the_data_sets_licence(reports: Path, page: str) -> None:
+    text = (reports / page).read_text(encoding="utf-8")
+    assert "MVTec AD](https://www.mvtec.com/company/research/datasets/mvtec-ad), CC BY-NC-SA 4.0" in text
+    assert "research use only" in text  # the textures'
