@@ -6,6 +6,9 @@ The same pixels on every machine: fixed seeds of `RandomState`, float64 arithmet
 (DTD's are JPEG, as published).
 """
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from prn.artifacts import atomic_write, sha256_file
@@ -26,6 +29,7 @@ ARCHIVES = {
     "ksdd2": ("KolektorSDD2.zip", ksdd2_files),
     "dtd": ("dtd-r1.0.1.tar.gz", dtd_files),
 }
+OWN = "garden"
 
 
 def build_miniatures(folder: str | Path) -> dict[str, list[Path]]:
@@ -37,16 +41,24 @@ def build_miniatures(folder: str | Path) -> dict[str, list[Path]]:
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    written: dict[str, list[Path]] = {}
-    for dataset, (name, files) in ARCHIVES.items():
-        path = target / name
-        (write_zip if path.suffix == ".zip" else write_tar)(files(), path)
-        written[dataset] = [path]
-    own = garden_files()
-    write_folder(own, target / "garden")
-    written["garden"] = [target / "garden" / name for name in own]
+    # Fresh processes: OpenCV's threads do not survive a fork.
+    with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        found = pool.map(_build, [target] * (1 + len(ARCHIVES)), (*ARCHIVES, OWN))
+        written = dict(zip((*ARCHIVES, OWN), found, strict=True))
     every = [path for paths in written.values() for path in paths]
     lines = sorted((path.relative_to(target).as_posix(), sha256_file(path)) for path in every)
     with atomic_write(target / "SHA256SUMS") as temporary:
         temporary.write_text("".join(f"{digest}  {name}\n" for name, digest in lines), encoding="utf-8")
     return written
+
+
+def _build(target: Path, dataset: str) -> list[Path]:
+    """Write one data set's archive, or the user's own folder; returns its files."""
+    if dataset == OWN:
+        own = garden_files()
+        write_folder(own, target / OWN)
+        return [target / OWN / name for name in own]
+    name, files = ARCHIVES[dataset]
+    path = target / name
+    (write_zip if path.suffix == ".zip" else write_tar)(files(), path)
+    return [path]
