@@ -135,6 +135,22 @@ def outputs(artefact):
     return [artefact, digest_file(artefact), sidecar(artefact)]
 
 
+def shown_in_report(path):
+    """A page as Snakemake's own report shows it (`snakemake --report`): with a caption, below its data set."""
+    name, _, ending = path.removeprefix("reports/").rpartition(".")
+    if path == layout.RESULTS:
+        return report(
+            path, caption="../report/results.rst", category="All data sets", labels={"what": "every number, as a table"}
+        )
+    if ending == "html":
+        return report(
+            path, caption="../report/pages.rst", category="All data sets", labels={"what": "every table and figure"}
+        )
+    if ending == "md" and name in RUNS:
+        return report(path, caption="../report/dataset.rst", category=name, labels={"what": "tables"})
+    return path
+
+
 def metrics_of(cell):
     return layout.METRICS.format(**cell)
 
