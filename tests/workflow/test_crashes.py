@@ -54,16 +54,6 @@ def wait_for(condition) -> None:
         time.sleep(0.05)
 
 
-def interrupt(process: subprocess.Popen) -> None:
-    """Ctrl-C, and again where nothing happens: once in many runs Snakemake went on after the first."""
-    for _ in range(4):
-        os.killpg(process.pid, signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(WAIT_S / 4)
-            return
-    raise AssertionError("Snakemake did not end after Ctrl-C")
-
-
 def release(folder: Path) -> None:
     for name in ("hold-train-prn", "held-train-prn"):
         (folder / name).unlink(missing_ok=True)
@@ -88,7 +78,8 @@ def test_a_killed_job_a_killed_snakemake_and_an_interrupted_one(hollow, held):
     process = held(COMMAND)
     # A second run beside it is refused and breaks nothing.
     assert "cannot be locked" in snakemake(hollow, "all", check=False)
-    interrupt(process)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(WAIT_S)
     assert not (hollow / CHECKPOINT).exists()
     release(hollow)
 
