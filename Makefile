@@ -8,7 +8,7 @@ VENV := .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
   "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
 CORES ?= $(shell nproc)
-SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --show-failed-logs
+SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --show-failed-logs --scheduler greedy
 APT_LINE = sudo apt-get install -y python3 python3-venv git make libgl1 libglib2.0-0
 # The environment is made again when what it is made from has changed.
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)

@@ -22,6 +22,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/parts.smk"
 include: "workflow/rules/adopt.smk"
+include: "workflow/rules/scheduling.smk"
 
 
 localrules:

@@ -112,14 +112,14 @@ def stale_reason(
     code: str,
     root: Path | None = None,
     *,
-    made_with: Mapping[str, tuple[str, str]] | None = None,
+    made_with: Iterable[tuple[str, tuple[str, str]]] = (),
     trust_large: bool = False,
 ) -> str | None:
     """Why `artefact` does not belong to today's settings, code and inputs, or None when it does.
 
-    An input that is absent is a cache that was cleared: its recorded hash stands. `made_with` names inputs and the
-    digests of the settings and the code that they must have been made with. With `trust_large` the bytes of a file
-    above `SMALL` are not read: its digest file stands for them.
+    An input that is absent is a cache that was cleared: its recorded hash stands. `made_with` pairs inputs with the
+    digests of the settings and the code that they must have been made with; it is read last. With `trust_large` the
+    bytes of a file above `SMALL` are not read: its digest file stands for them.
     """
     file = Path(sidecar(str(artefact)))
     if not artefact.is_file():
@@ -137,12 +137,14 @@ def stale_reason(
     trusted = trust_large and artefact.stat().st_size > SMALL
     if provenance.get("output") != (artefact_hash(artefact) if trusted else sha256_file(artefact)):
         return "the file was changed after it was made"
-    return _changed_input(provenance, root or Path(), made_with or {})
+    return _changed_input(provenance, root or Path(), made_with)
 
 
-def _changed_input(provenance: Mapping[str, Any], root: Path, made_with: Mapping[str, tuple[str, str]]) -> str | None:
+def _changed_input(
+    provenance: Mapping[str, Any], root: Path, made_with: Iterable[tuple[str, tuple[str, str]]]
+) -> str | None:
     """Which input of an artefact is not the one that it was made from, None when all are."""
-    for name, digests in made_with.items():
+    for name, digests in made_with:
         if provenance.get("made_with", {}).get(name) != list(digests):
             return f"its input {name} was made with other settings or code"
     for name, digest in provenance.get("inputs", {}).items():

@@ -146,7 +146,12 @@ def card_page(run: Run, card: dict[str, Any], preset: str) -> Page:
         Bullets(_facts(found, training)),
     )
     if training.get("command"):
-        page.add(Heading("Command"), Code(str(training["command"])))
+        page.add(
+            Heading("Command"),
+            Code(str(training["command"])),
+            f"The whole run's command ([README.md]({page.link('README.md')})) ran it, with the settings below as its"
+            " `--settings`. By hand it takes them from `params.yaml` and, by `--preset`, from the preset.",
+        )
     page.add(*_files(card))
     for title, name in (("Settings", "settings"), ("Versions", "versions")):
         rows = [[f"`{key}`", f"`{value}`"] for key, value in sorted(_flat(training.get(name) or {}).items())]

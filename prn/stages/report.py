@@ -50,10 +50,11 @@ class Staleness:
     def _reason(self, path: Path, stage: str, cell: dict[str, str]) -> str | None:
         if (path, stage) not in self.known:
             today, code = self._today(stage, cell)
-            made_with = {}
+            made_with = []
             if stage == "evaluate":  # the predictions are a cache: what they were made with counts, also without them
                 predict, predict_code = self._today("predict", cell)
-                made_with[layout.PREDICTIONS.format(**cell)] = (layout.settings_digest(predict), predict_code)
+                digests = (layout.settings_digest(predict), predict_code)
+                made_with.append((layout.PREDICTIONS.format(**cell), digests))
             self.known[path, stage] = stale_reason(path, today, code, made_with=made_with)
         return self.known[path, stage]
 

@@ -17,9 +17,9 @@ def unlike_today(job, absent):
 
     `absent`: the jobs before it whose files are not here, as those of a cleared cache; what they were made with counts.
     """
-    made_with = {
-        str(one.output[0]): (settings_digest(json.loads(one.params.settings)), one.params.code) for one in absent
-    }
+    made_with = (
+        (str(one.output[0]), (settings_digest(json.loads(one.params.settings)), one.params.code)) for one in absent
+    )
     reason = stale_reason(
         Path(job.output[0]), json.loads(job.params.settings), job.params.code, made_with=made_with, trust_large=True
     )
