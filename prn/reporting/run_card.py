@@ -149,8 +149,8 @@ def card_page(run: Run, card: dict[str, Any], preset: str) -> Page:
         page.add(
             Heading("Command"),
             Code(str(training["command"])),
-            f"The whole run's command ([README.md]({page.link('README.md')})) ran it, with the settings below as its"
-            " `--settings`. By hand it takes them from `params.yaml` and, by `--preset`, from the preset.",
+            f"It was run by the command in [README.md]({'../' * page.name.count('/')}README.md), which hands over the"
+            " settings below; by hand it takes them from `params.yaml` and the file that `--preset` names.",
         )
     page.add(*_files(card))
     for title, name in (("Settings", "settings"), ("Versions", "versions")):

@@ -75,10 +75,12 @@ def save(made: Figure, path: Path, photographs: bool = False, dpi: int = 110, ti
     buffer = BytesIO()
     with mpl.rc_context(_STYLE):
         edges: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06} if tight else {}
-        made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **edges)
+        made.savefig(
+            buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 0}, **edges
+        )
     buffer.seek(0)
     picture = Image.open(buffer).convert("RGB")
     if not photographs:
         picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     with atomic_write(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG", optimize=not photographs)  # photographs gain 1 % in twice the time
