@@ -84,6 +84,9 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--from", dest="source", type=Path, required=True, help="the preset's work folder, runs/<preset>"
     )
+    publish.add_argument(
+        "--to", dest="target", type=Path, default=Path("reports"), help="or a folder in it, reports/<preset>"
+    )
     return main_parser
 
 
@@ -98,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "publish":
             from prn.reporting.publish import publish
 
-            print(publish(options.source, Path("reports"), datetime.date.today()))
+            print(publish(options.source, options.target, datetime.date.today()))
         else:
             _run_stage(options)
     except PrnError as error:

@@ -14,7 +14,7 @@ from prn.reporting.html import HTML
 from prn.reporting.results import Row, from_csv, read_results
 from prn.reporting.sums import SUMS, checked_files, report_files, write_sums
 
-RESULTS, FIRST_PAGE = "results.csv", "README.md"
+RESULTS, FIRST_PAGE, MAIN = "results.csv", "README.md", "reports"
 JPEG_QUALITY = 78
 LARGE = 500 * 1024  # the limit of the project's commit hook
 _PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
@@ -23,7 +23,8 @@ _PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
 def publish(source: Path, target: Path, today: datetime.date) -> str:
     """Copy the report of the work folder `source` into `target`, in place of what was published there; a summary.
 
-    Photographs become JPEG, the contact sheets of the synthesis keep 128 colours, `report.html` stays behind.
+    Photographs become JPEG, the contact sheets of the synthesis keep 128 colours, `report.html` stays behind. `target`
+    is `reports` or, for a run that stands beside the main one, a folder in it.
     Raises `DataMissing` where a report or the metrics behind it are missing, `DataCorrupt` for a page, picture or
     number that is not what the report was made with, `SettingsError` when both folders are the same.
     """
@@ -44,7 +45,7 @@ def publish(source: Path, target: Path, today: datetime.date) -> str:
             _write(target / file.with_suffix(ending), data)
         elif file.suffix == ".md":
             text = _page((folder / file).read_text(encoding="utf-8"), renamed)
-            write_text(target / file, _dated(text, preset, today) if file.as_posix() == FIRST_PAGE else text)
+            write_text(target / file, _dated(text, preset, target, today) if file.as_posix() == FIRST_PAGE else text)
         elif file.name != HTML:
             _write(target / file, (folder / file).read_bytes())
     _remove_empty_folders(target)
@@ -107,11 +108,13 @@ def _page(text: str, renamed: dict[str, str]) -> str:
     return re.sub(r"\]\(([^)\s]+)\)", lambda match: f"]({renamed.get(match[1], match[1])})", "\n".join(lines))
 
 
-def _dated(text: str, preset: str, today: datetime.date) -> str:
+def _dated(text: str, preset: str, target: Path, today: datetime.date) -> str:
     """The first page with a line under its origin that says what was published, and when."""
+    beside = "" if target.name == MAIN else f" --to {MAIN}/{target.name}"
     line = (
         f"**Published on {today.isoformat()} from the preset `{preset}`** with `python -m prn publish --from"
-        f" runs/{preset}`. Pictures are compressed here; that folder has them in full, and all in one HTML file."
+        f" runs/{preset}{beside}`. Pictures are compressed here; that folder has them in full, and all in one HTML"
+        " file."
     )
     head, generated, rest = text.partition("lost.*\n")
     return f"{head}{generated}\n{line}\n{rest}"

@@ -57,6 +57,17 @@ def test_the_published_pages_are_whole(finished: Path, tmp_path: Path) -> None:
         assert hashlib.sha256((target / name).read_bytes()).hexdigest() == digest
 
 
+def test_a_run_beside_the_main_one_leaves_it_alone(finished: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["publish", "--from", str(finished)]) == 0
+    before = {file: file.read_bytes() for file in Path("reports").rglob("*") if file.is_file()}
+    assert main(["publish", "--from", str(finished), "--to", "reports/small"]) == 0
+    assert main(["publish", "--from", str(finished)]) == 0
+    assert {file: file.read_bytes() for file in before} == before
+    assert "--from runs/small --to reports/small`" in Path("reports/small/README.md").read_text(encoding="utf-8")
+    assert "--from runs/small`" in Path("reports/README.md").read_text(encoding="utf-8")
+
+
 def test_pictures_get_smaller_and_stay_what_they_are(tmp_path: Path) -> None:
     ground = np.random.default_rng(0).normal(128, 12, (120, 160, 1)) + np.linspace(-60, 60, 160)[:, None]
     ground = np.repeat(ground, 3, axis=2) + np.linspace(-20, 20, 120)[:, None, None] * np.array([1, 0, -1])
