@@ -5,9 +5,10 @@ the rest. Scored are the held-back normals as they are, the same with extended a
 and with simulated anomalies, and the held-back seen images themselves. So an open choice can be made by more than the
 training loss, and by no test score.
 
-Run in a work folder whose `phase_prototypes` is done, e.g.
+Run in a work folder that has prototypes and the textures, e.g.
 
-    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- phase_prototypes
+    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- phase_download phase_prototypes
+    python -m prn tensors --dataset dtd --category textures --root runs/real-cpu --preset workflow/presets/real-cpu.yaml
     python benchmarks/validation.py --root runs/real-cpu --preset workflow/presets/real-cpu.yaml --category pill \
         --variants prn prn-light --steps 600 --out runs/validation
 """

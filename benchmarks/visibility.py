@@ -1,0 +1,84 @@
+"""How many synthetic anomalies can nobody see? With and without drawing them again (training images only).
+
+Of each kind, the share that changes the normal image under its mask by less than 8 grey levels in the mean, and the
+share whose mask covers less than 0.02 % of the image, with `synthesis.least_change` and `least_mask` at 0 and as set.
+
+    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- phase_download phase_prototypes
+    python -m prn tensors --dataset dtd --category textures --root runs/real-cpu --preset workflow/presets/real-cpu.yaml
+    python benchmarks/visibility.py --root runs/real-cpu --preset workflow/presets/real-cpu.yaml --category bottle pill
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from prn import layout
+from prn.config import SynthesisSettings, load_settings
+from prn.datasets.images import CategoryTensors, load_textures
+from prn.splits import load_split
+from prn.synthesis import Synthesizer, foreground_rule
+
+PROJECT = Path(__file__).resolve().parents[1]
+UNSEEN, SPECK = 8.0, 2e-4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="work folder with prototypes and the textures")
+    parser.add_argument("--preset", type=Path, required=True)
+    parser.add_argument("--category", nargs="+", required=True)
+    parser.add_argument("--dataset", default="mvtec")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--samples", type=int, default=1000, help="of each kind")
+    arguments = parser.parse_args()
+    settings = load_settings(PROJECT / "params.yaml", arguments.preset)
+    print("| Category | Kind | Drawn again | Below 8 grey levels | Specks |\n| :-- | :-- | :-- | --: | --: |")
+    for category in arguments.category:
+        for again in (False, True):
+            synthesis = settings.synthesis
+            if not again:
+                synthesis = dataclasses.replace(synthesis, least_change=0.0, least_mask=0.0)
+            synthesizer, normals = make(arguments, category, settings.tensors.size, synthesis)
+            for kind in ("extended", "simulated"):
+                unseen, specks = shares(synthesizer, normals, kind, arguments.samples)
+                drawn = "yes" if again else "no"
+                print(f"| {category} | {kind} | {drawn} | {100 * unseen:.1f} % | {100 * specks:.1f} % |", flush=True)
+
+
+def make(
+    arguments: argparse.Namespace, category: str, size: int, synthesis: SynthesisSettings
+) -> tuple[Synthesizer, np.ndarray]:
+    """The synthesizer of a category's training side, and the normal images."""
+    cell = {"dataset": arguments.dataset, "category": category, "seed": arguments.seed}
+    split = load_split(arguments.root / layout.SPLIT.format(**cell))
+    tensors = CategoryTensors.load(arguments.root / layout.TENSORS.format(**cell, size=size))
+    normals, seen = tensors.images[tensors.index_of(split.train_normal)], tensors.index_of(split.seen)
+    synthesizer = Synthesizer(
+        normals,
+        tensors.images[seen],
+        tensors.masks[seen],
+        load_textures(arguments.root / layout.TENSORS.format(**layout.TEXTURES, size=size)),
+        settings=synthesis,
+        seed=arguments.seed,
+        foreground=foreground_rule(synthesis.foreground, arguments.dataset, category),
+    )
+    return synthesizer, normals
+
+
+def shares(synthesizer: Synthesizer, normals: np.ndarray, kind: str, samples: int) -> tuple[float, float]:
+    """(share that cannot be seen, share of specks) among the first samples of epoch 0."""
+    unseen = specks = 0
+    for index in range(samples):
+        sample = synthesizer.sample(kind, 0, index)
+        inside = sample.mask > 0
+        background = normals[sample.plan.background]
+        change = np.abs(sample.image[inside].astype(np.int32) - background[inside]).mean()
+        unseen += change < UNSEEN
+        specks += inside.mean() < SPECK
+    return unseen / samples, specks / samples
+
+
+if __name__ == "__main__":
+    main()
