@@ -1,4 +1,4 @@
-"""Compare variants without looking at a test image: held-back normals and seen anomalies, with synthetic anomalies.
+r"""Compare variants without looking at a test image: held-back normals and seen anomalies, with synthetic anomalies.
 
 A tenth of the training normals and three of the ten seen anomalies are held back; prototypes and network are made from
 the rest. Scored are the held-back normals as they are, the same with extended anomalies (from the held-back seen ones)
@@ -7,7 +7,8 @@ training loss, and by no test score.
 
 Run in a work folder that has prototypes and the textures, e.g.
 
-    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- phase_download phase_prototypes
+    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- \
+        phase_download phase_prototypes
     python -m prn tensors --dataset dtd --category textures --root runs/real-cpu --preset workflow/presets/real-cpu.yaml
     python benchmarks/validation.py --root runs/real-cpu --preset workflow/presets/real-cpu.yaml --category pill \
         --variants prn prn-light --steps 600 --out runs/validation

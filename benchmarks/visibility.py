@@ -1,9 +1,10 @@
-"""How many synthetic anomalies can nobody see? With and without drawing them again (training images only).
+r"""How many synthetic anomalies can nobody see? With and without drawing them again (training images only).
 
 Of each kind, the share that changes the normal image under its mask by less than 8 grey levels in the mean, and the
 share whose mask covers less than 0.02 % of the image, with `synthesis.least_change` and `least_mask` at 0 and as set.
 
-    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- phase_download phase_prototypes
+    snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- \
+        phase_download phase_prototypes
     python -m prn tensors --dataset dtd --category textures --root runs/real-cpu --preset workflow/presets/real-cpu.yaml
     python benchmarks/visibility.py --root runs/real-cpu --preset workflow/presets/real-cpu.yaml --category bottle pill
 """
