@@ -157,6 +157,7 @@ def _run_stage(options: argparse.Namespace) -> None:
         execution=run_with,
     )
     keep_to_given_cores()
+    os.environ.setdefault("TQDM_MININTERVAL", "30")  # seconds between a library's progress lines, for the log's sake
     with one_gpu() if command in GPU_COMMANDS else nullcontext():
         if folder is not None:
             from prn.stages.score import run
