@@ -1,6 +1,7 @@
 """The estimate before a benchmark: probes against a measured training, sums against sums by hand."""
 
 import dataclasses
+import statistics
 import time
 from types import SimpleNamespace
 
@@ -31,14 +32,17 @@ def test_the_estimate_of_a_training_is_within_30_percent_of_the_measured_one(cpu
     settings = training_case.settings(
         STEPS, model=training_case.LIGHT, batch={"normal": 8, "extended": 4, "simulated": 4}
     )
-    found = probe.probe(settings)
+    data = training_case.inputs(None)
+    data = dataclasses.replace(data, normals=np.tile(data.normals, (5, 1, 1, 1))[:32])
+    ratios = []
+    # A neighbour that shares the caches and the memory changes even CPU time, for a while: the median of five decides.
+    while (done := len(ratios)) < 5 and (done == 0 or abs(ratios[0] - 1) > 0.3):
+        found = probe.probe(settings)
+        measured = training_case.method(settings).fit(data)
+        ratios.append(probe.steps_of(settings, 32) * found.step_s / measured.seconds)
+    assert statistics.median(ratios) == pytest.approx(1, abs=0.3), ratios
     assert found.steps <= 20
     assert found.probed == (limit > 0)
-    data = training_case.inputs(None)
-    tiles = (5, 1, 1, 1)
-    normals = np.tile(data.normals, tiles)
-    measured = training_case.method(settings).fit(dataclasses.replace(data, normals=normals[:32]))
-    assert probe.steps_of(settings, 32) * found.step_s == pytest.approx(measured.seconds, rel=0.3)
     weights = Method(settings, *training_case.frozen(), torch.device("cpu"))
     weights.network = weights._build(True)
     assert found.checkpoint_bytes == sum(value.nbytes for value in weights.tensors().values())
