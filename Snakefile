@@ -33,4 +33,4 @@ rule all:
     default_target: True
     input:
         REPORT_OUTPUTS,
-        [metrics_of(cell) for cell in CELLS],
+        kept(CELLS),

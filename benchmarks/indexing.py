@@ -27,8 +27,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from prn.datasets.images import IMAGE_SUFFIXES, cores
+from prn.datasets.images import cores
 from prn.datasets.index import build_index
+from prn.datasets.layout import IMAGE_SUFFIXES
 from prn.provenance import device_name
 
 BAR = 1.3

@@ -5,7 +5,7 @@ A *variant* is a named set of overrides over the defaults; what a stage sees of 
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -365,6 +365,8 @@ def resolve_variant(settings: Settings, variant: str) -> Settings:
             hint = suggestion(section, VARIANT_SECTIONS)
             raise SettingsError(f"variants.{variant}.{section}: a variant cannot override this; {hint}")
     try:
-        return from_plain(Settings, merged(to_plain(settings), overrides))
+        sections = {section: to_plain(getattr(settings, section)) for section in overrides}
+        changed = from_plain(Settings, merged(sections, overrides))
     except SettingsError as error:
         raise SettingsError(f"variants.{variant}: {error}") from error
+    return replace(settings, **{section: getattr(changed, section) for section in overrides})

@@ -5,17 +5,14 @@ stage, its settings and their digest, the digest of the code it imports, the has
 the record only, versions, device and commit. An artefact *matches* when settings, code, inputs and its own bytes do.
 """
 
-import ast
 import functools
-import hashlib
 import json
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,22 +22,7 @@ from prn.errors import DataCorrupt, DataMissing
 from prn.layout import digest_file, settings_digest, sidecar
 
 PACKAGE = Path(__file__).resolve().parent
-# Plumbing that can move files but cannot change a result: what it decides (settings, hashes) is compared itself.
-PLUMBING = frozenset(
-    {
-        "prn.artifacts",
-        "prn.cli",
-        "prn.config",
-        "prn.devices",
-        "prn.errors",
-        "prn.layout",
-        "prn.provenance",
-        "prn.strict",
-        "prn.views",
-    }
-)
 SMALL = 1_000_000  # bytes
-DATA_SUFFIXES = (".yaml", ".csv", ".css", ".js")
 RECORDED_VERSIONS = (
     "torch",
     "torchvision",
@@ -53,32 +35,6 @@ RECORDED_VERSIONS = (
     "safetensors",
     "anomalib",
 )
-
-
-def stage_modules(stage: str, method_module: str | None = None) -> tuple[str, ...]:
-    """The modules of `prn` that a stage imports, directly or through others, plumbing left out, sorted.
-
-    `method_module` names the module of the variant's method, which a stage loads by name.
-    """
-    start = [f"prn.stages.{stage}"] + ([method_module] if method_module else [])
-    found: set[str] = set()
-    todo = list(start)
-    while todo:
-        module = todo.pop()
-        if module in found or module in PLUMBING:
-            continue
-        found.add(module)
-        todo.extend(_imports(module))
-    return tuple(sorted(found))
-
-
-@functools.lru_cache(maxsize=256)
-def code_digest(stage: str, method_module: str | None = None) -> str:
-    """Sixteen hex digits over the syntax trees of `stage_modules`, without comments and docstrings."""
-    total = hashlib.sha256()
-    for module in stage_modules(stage, method_module):
-        total.update(f"{module}:{_module_digest(module)}\n".encode())
-    return total.hexdigest()[:16]
 
 
 def finish(
@@ -254,70 +210,3 @@ def _git(*arguments: str) -> str:
 
 def _platform() -> str:
     return f"{platform.system()} {platform.machine()}"
-
-
-def _file(module: str) -> Path | None:
-    """The source file of a module of this package, None for a name that is no module."""
-    base = PACKAGE.joinpath(*module.split(".")[1:])
-    for file in (base.with_suffix(".py"), base / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
-
-
-@functools.lru_cache(maxsize=512)
-def _tree(module: str) -> ast.Module:
-    """A module's syntax tree without docstrings."""
-    file = _file(module)
-    assert file is not None
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in _statements(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """A module and its statements at every depth; expressions, the bulk of a tree, are not walked."""
-    todo: list[ast.AST] = [tree]
-    while todo:
-        node = todo.pop()
-        yield node
-        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
-            children = getattr(node, block, None)
-            if isinstance(children, list):  # a lambda and a conditional expression have a single one
-                todo.extend(children)
-
-
-@functools.lru_cache(maxsize=512)
-def _imports(module: str) -> tuple[str, ...]:
-    if _file(module) is None:
-        return ()
-    names: set[str] = set()
-    for node in _statements(_tree(module)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    parents = {name.rpartition(".")[0] for name in names} | {module.rpartition(".")[0]}
-    return tuple(sorted(name for name in names | parents if name.startswith("prn.") and _file(name) is not None))
-
-
-@functools.lru_cache(maxsize=512)
-def _module_digest(module: str) -> str:
-    """Over a module's syntax tree, and over the data files beside it that it names."""
-    file, tree = _file(module), _tree(module)
-    assert file is not None
-    dump = ast.dump(tree)
-    total = hashlib.sha256(dump.encode())
-    for name in sorted({text for text in re.findall(r"'([^'\\]+)'", dump) if text.endswith(DATA_SUFFIXES)}):
-        if (file.parent / name).is_file():
-            total.update((file.parent / name).read_bytes())
-    return total.hexdigest()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -48,8 +49,7 @@ def from_plain(kind: type[T], data: Any, path: str = "", partial: bool = False) 
     """
     if not isinstance(data, Mapping):
         raise SettingsError(f"{path or 'settings'}: found {data!r}, expected a section with keys")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints, fields = _declared(typing.cast(type, kind))
     for key in data:
         if key not in fields:
             raise SettingsError(f"{_join(path, key)}: unknown key; {suggestion(str(key), fields)}")
@@ -79,6 +79,12 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+@functools.cache
+def _declared(kind: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field]]:
+    """A dataclass's types and fields by name; working the types out costs most of the time of a loading."""
+    return typing.get_type_hints(kind, include_extras=True), {field.name: field for field in dataclasses.fields(kind)}
 
 
 def _join(path: str, key: Any) -> str:

@@ -14,8 +14,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from prn.cli import STAGES  # noqa: E402 - of this project, wherever another copy is installed
+from prn.code_digest import code_digest  # noqa: E402
 from prn.methods import METHODS  # noqa: E402
-from prn.provenance import code_digest, write_text  # noqa: E402
+from prn.provenance import write_text  # noqa: E402
 
 FOLDER = Path("data/code")
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING}

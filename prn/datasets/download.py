@@ -20,6 +20,7 @@ from prn.datasets import registry
 from prn.datasets.capacity import check_disk
 from prn.datasets.progress import progress_bar
 from prn.datasets.registry import Archive, DataSet
+from prn.datasets.sources import is_address, local_path
 from prn.datasets.transfer import LOOPBACK, Options, Report, TransferError, arrived, discard, transfer
 from prn.errors import DataCorrupt, DataMissing, PrnError, SettingsError
 
@@ -103,20 +104,6 @@ def read_sums(folder: Path) -> dict[str, str]:
             raise DataCorrupt(f"{path}: the line {line!r} is not '<sha256>  <file>', as sha256sum writes it")
         sums[name.strip().removeprefix("*")] = digest.lower()
     return sums
-
-
-def is_address(source: str) -> bool:
-    """Whether a source is an address (scheme://...), not a path."""
-    return "://" in source
-
-
-def local_path(source: str | os.PathLike[str]) -> Path | None:
-    """The path that a source names: itself (`~` is the home folder), or that of a file:// address; None for another."""
-    text = os.fspath(source)
-    if not is_address(text):
-        return Path(text).expanduser()
-    parts = urllib.parse.urlsplit(text)
-    return Path(urllib.request.url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
 def _resolve(facts: DataSet, source: str | os.PathLike[str] | None, options: Options) -> list[_Wanted]:

@@ -3,10 +3,10 @@
 Any folder of images serves as well. Source: https://www.robots.ox.ac.uk/~vgg/data/dtd/.
 """
 
+import os
 from pathlib import Path
 
-from prn.datasets.images import texture_files
-from prn.datasets.layout import Entry, shown
+from prn.datasets.layout import IMAGE_SUFFIXES, Entry, shown
 from prn.errors import DataMissing
 
 CATEGORY = "textures"
@@ -23,3 +23,22 @@ def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
     if not chosen:
         raise DataMissing(f"{root}: no texture class {category!r}; there are {shown(sorted(classes))}")
     return [Entry(path.as_posix(), "train", path.parent.name, 0) for path in chosen]
+
+
+def texture_files(root: str | os.PathLike[str]) -> list[Path]:
+    """Every image below a folder of textures, in the order of their POSIX paths; of DTD's tree only its `images`.
+
+    Any folder of images will do. DataMissing where there is none.
+    """
+    folder = Path(root)
+    for candidate in (folder / "dtd" / "images", folder / "images"):
+        if candidate.is_dir():
+            folder = candidate
+            break
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    if not files:
+        raise DataMissing(
+            f"{root}: holds no textures; expected DTD's tree (images/<class>/*.jpg) or any folder of images "
+            "(name another texture folder in the settings)"
+        )
+    return sorted(files, key=lambda p: p.relative_to(folder).as_posix())

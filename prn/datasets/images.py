@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prn.artifacts import atomic_write
 from prn.datasets.capacity import check_memory
+from prn.datasets.dtd import texture_files
 from prn.datasets.progress import tracked
 from prn.devices import given_cores
 from prn.errors import DataCorrupt, DataMissing
@@ -25,7 +26,6 @@ from prn.errors import DataCorrupt, DataMissing
 if TYPE_CHECKING:
     from prn.datasets.rows import IndexRow
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 FORMAT = "prn-category-tensors-1"
 TEXTURE_FORMAT = "prn-textures-2"
 
@@ -244,25 +244,6 @@ def _indexed(path: Path, expected: str) -> bytes:
             "restore the file or build the index again"
         )
     return data
-
-
-def texture_files(root: str | os.PathLike[str]) -> list[Path]:
-    """Every image below a folder of textures, in the order of their POSIX paths; of DTD's tree only its `images`.
-
-    Any folder of images will do. DataMissing where there is none.
-    """
-    folder = Path(root)
-    for candidate in (folder / "dtd" / "images", folder / "images"):
-        if candidate.is_dir():
-            folder = candidate
-            break
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    if not files:
-        raise DataMissing(
-            f"{root}: holds no textures; expected DTD's tree (images/<class>/*.jpg) or any folder of images "
-            "(name another texture folder in the settings)"
-        )
-    return sorted(files, key=lambda p: p.relative_to(folder).as_posix())
 
 
 @dataclass(frozen=True)

@@ -5,34 +5,21 @@ So what is in the index is known to be readable.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
-from prn.datasets import btad, dagm, dtd, folder, ksdd2, mvtec
 from prn.datasets.extract import origin
 from prn.datasets.images import cores, decode, mask_from_bytes, read_bytes
 from prn.datasets.layout import SHOWN, Entry
+from prn.datasets.layouts import layout_of
 from prn.datasets.progress import tracked
 from prn.datasets.registry import check_counts
 from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, DataMissing, PrnError
-
-LAYOUTS: dict[str, Callable[[Path, str, bool], list[Entry]]] = {
-    "mvtec": mvtec.list_images,
-    "dagm": dagm.list_images,
-    "btad": btad.list_images,
-    "ksdd2": ksdd2.list_images,
-    "dtd": dtd.list_images,
-}
-
-
-def layout_of(dataset: str, root: Path) -> Callable[[Path, str, bool], list[Entry]]:
-    """The function that lists a category of `dataset`; any other name is a custom folder or CSV, and so is any CSV."""
-    return folder.list_images if root.is_file() else LAYOUTS.get(dataset, folder.list_images)
 
 
 def build_index(

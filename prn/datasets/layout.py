@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from prn.datasets.images import IMAGE_SUFFIXES
 from prn.errors import DataCorrupt, DataMissing
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 SHOWN = 10  # so many names in one message
 
 

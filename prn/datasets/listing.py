@@ -5,9 +5,8 @@ import json
 from dataclasses import astuple
 
 from prn.datasets import registry
-from prn.datasets.download import is_address, local_path
-from prn.datasets.index import layout_of
-from prn.datasets.obtain import is_tree, tree_root
+from prn.datasets.layouts import layout_of
+from prn.datasets.sources import is_address, is_tree, local_path, tree_root
 from prn.errors import PrnError
 
 

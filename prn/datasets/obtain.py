@@ -6,19 +6,11 @@ from typing import Any
 
 from prn.artifacts import sha256_file
 from prn.datasets import registry
-from prn.datasets.download import fetch, is_address, local_path
+from prn.datasets.download import fetch
 from prn.datasets.extract import check_whole, extract, origin
 from prn.datasets.registry import DataSet
+from prn.datasets.sources import is_address, is_tree, local_path, tree_root
 from prn.errors import DataCorrupt, DataMissing, SettingsError
-
-# The folder that an archive (or a user's copy of its tree) may put around the layout.
-_AROUND = {
-    "mvtec": "mvtec_anomaly_detection",
-    "dagm": "DAGM2007",
-    "btad": "BTech_Dataset_transformed",
-    "ksdd2": "KolektorSDD2",
-    "dtd": "dtd",
-}
 
 
 def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progress: bool = True) -> dict[str, Any]:
@@ -76,29 +68,6 @@ def restore(receipt: dict[str, Any], archives: Path, tree: Path, progress: bool 
     tops = {archive.name: archive.top for archive in registry.find(dataset).archives}
     facts = {"dataset": dataset, "published": receipt["published"]}
     extract(files, tree, tops=tops, facts=facts, progress=progress)
-
-
-def tree_root(dataset: str, folder: Path) -> Path:
-    """The folder that the paths of an index start from: `folder`, or the one that an archive puts around the layout.
-
-    DataMissing where there is no such folder.
-    """
-    if not folder.is_dir():
-        raise DataMissing(f"{folder}: no such folder; expected the tree of {dataset}")
-    around = _AROUND.get(dataset)
-    return folder / around if around and (folder / around).is_dir() else folder
-
-
-def is_tree(dataset: str, path: Path, known: bool) -> bool:
-    """Whether a user's path is data as it is (a folder of images, a CSV), not an archive or a folder of archives."""
-    if not path.exists():
-        expected = f"an archive or the extracted folder of {dataset}" if known else "a folder of images or a CSV"
-        raise DataMissing(
-            f"{path.absolute()}: no such file or folder, though the settings name it; expected {expected}"
-        )
-    if path.is_file():
-        return not known or path.suffix.lower() == ".csv"
-    return not known or not any((path / archive.name).is_file() for archive in registry.find(dataset).archives)
 
 
 def _unpacked(facts: DataSet, archives: Path, tree: Path) -> dict[str, str]:

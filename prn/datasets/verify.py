@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from prn.artifacts import sha256_file
 from prn.datasets import ksdd2
-from prn.datasets.images import IMAGE_SUFFIXES, cores
-from prn.datasets.index import layout_of
-from prn.datasets.layout import Entry
+from prn.datasets.images import cores
+from prn.datasets.layout import IMAGE_SUFFIXES, Entry
+from prn.datasets.layouts import layout_of
 from prn.datasets.progress import tracked
 from prn.datasets.rows import IndexRow
 from prn.errors import PrnError

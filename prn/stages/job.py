@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from prn import layout
+from prn.code_digest import code_digest
 from prn.config import Settings
 from prn.errors import DataMissing
 from prn.methods import METHODS
-from prn.provenance import code_digest, finish
+from prn.provenance import finish
 from prn.views import from_view, view_of_prototypes
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from prn import layout
+from prn.code_digest import code_digest
 from prn.config import Settings
 from prn.methods import METHODS
-from prn.provenance import code_digest, stale_reason
+from prn.provenance import stale_reason
 from prn.reporting import build
 from prn.reporting.results import planned_runs
 from prn.stages.job import Job

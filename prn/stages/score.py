@@ -9,7 +9,8 @@ from matplotlib.colors import Normalize
 
 from prn import layout
 from prn.artifacts import atomic_write
-from prn.datasets.images import IMAGE_SUFFIXES, read_image, resize_image
+from prn.datasets.images import read_image, resize_image
+from prn.datasets.layout import IMAGE_SUFFIXES
 from prn.errors import DataMissing, SettingsError
 from prn.inference import predict
 from prn.predictions import save_predictions

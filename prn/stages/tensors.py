@@ -10,7 +10,8 @@ from pathlib import Path
 from prn import layout
 from prn.datasets.capacity import check_disk
 from prn.datasets.download import hold
-from prn.datasets.images import build_tensors, category_bytes, texture_bytes, texture_files, texture_tensors
+from prn.datasets.dtd import texture_files
+from prn.datasets.images import build_tensors, category_bytes, texture_bytes, texture_tensors
 from prn.datasets.rows import read_index
 from prn.provenance import artefact_hash
 from prn.stages.job import Job

@@ -1,5 +1,6 @@
 """Atomic files, digests of code, sidecars."""
 
+import ast
 import functools
 import json
 import os
@@ -13,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from prn import provenance
+from prn import code_digest as code
 from prn.artifacts import atomic_write, sha256_file
+from prn.code_digest import code_digest, stage_modules
 from prn.errors import DataCorrupt
 from prn.layout import digest_file, sidecar
 from prn.methods import METHODS
-from prn.provenance import code_digest, finish, stage_modules, stale_reason, verify_artefact
+from prn.provenance import finish, stale_reason, verify_artefact
 
 
 def test_atomic_write_replaces_whole_or_not_at_all(tmp_path):
@@ -108,16 +110,14 @@ def _package(tmp_path, monkeypatch, **files):
         file = folder / f"{name.replace('__', '/')}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(provenance, "PACKAGE", folder)
-    for function in (provenance.code_digest, provenance._tree, provenance._imports, provenance._module_digest):
-        function.cache_clear()
+    monkeypatch.setattr(code, "PACKAGE", folder)
+    code.forget()
 
 
 @pytest.fixture
 def clean_caches():
     yield
-    for function in (provenance.code_digest, provenance._tree, provenance._imports, provenance._module_digest):
-        function.cache_clear()
+    code.forget()
 
 
 def test_code_digest_sees_code_and_ignores_comments_and_docstrings(tmp_path, monkeypatch, clean_caches):
@@ -131,12 +131,45 @@ def test_code_digest_sees_code_and_ignores_comments_and_docstrings(tmp_path, mon
     assert code_digest("s") != digest
 
 
+def test_what_a_source_says_is_remembered_by_its_bytes(tmp_path, monkeypatch, clean_caches):
+    files = {"stages__s": "from prn.room import f\n", "room": "def f():\n    return 1\n"}
+    _package(tmp_path, monkeypatch, **files)
+    digest = code_digest("s")
+    read = []
+    monkeypatch.setattr(code, "read_source", lambda text, whole=code.read_source: read.append(text) or whole(text))
+    _package(tmp_path, monkeypatch)
+    assert (code_digest("s"), read) == (digest, [])
+    _package(tmp_path, monkeypatch, room="def f():\n    return 2\n")
+    assert code_digest("s") != digest
+    assert read == ["def f():\n    return 2\n"]
+    memory = tmp_path / "prn" / "__pycache__" / "code-digests.json"
+    for spoilt in (b"", b"{", b'{"by": "another version", "facts": {}}'):
+        memory.write_bytes(spoilt)
+        _package(tmp_path, monkeypatch, **files)
+        assert code_digest("s") == digest
+    # A package that cannot be written to.
+    memory.unlink()
+    memory.parent.rmdir()
+    memory.parent.touch()
+    _package(tmp_path, monkeypatch)
+    assert code_digest("s") == digest
+
+
+def test_a_tree_says_the_same_where_newer_pythons_have_more_fields():
+    node = ast.parse("def f(a, *, b=None): return {**a}").body[0]
+    said = code._dump(node)
+    assert "None" in said, "`**` in a dictionary is a key that is None; it stays"
+    node.type_params = []  # Python 3.12
+    node._fields = (*node._fields, "type_params")
+    assert code._dump(node) == said
+
+
 def test_code_digest_sees_the_data_files_that_a_module_names(tmp_path, monkeypatch, clean_caches):
     _package(tmp_path, monkeypatch, stages__s='FILE = "facts.yaml"\n')
     data = tmp_path / "prn" / "stages" / "facts.yaml"
     data.write_text("a: 1", encoding="utf-8")
     (tmp_path / "prn" / "stages" / "other.yaml").write_text("b: 1", encoding="utf-8")
-    provenance._module_digest.cache_clear()
+    code.forget()
     digest = code_digest("s")
     (tmp_path / "prn" / "stages" / "other.yaml").write_text("b: 2", encoding="utf-8")
     _package(tmp_path, monkeypatch)
@@ -173,8 +206,8 @@ def _closures() -> dict[tuple[str, str | None], set[str]]:
 
 
 def _closure(stage: str, method: str | None) -> set[str]:
-    root = Path(provenance.__file__).parent.parent
-    finder = ModuleFinder(path=[str(root)], excludes=sorted(provenance.PLUMBING))
+    root = Path(code.__file__).parent.parent
+    finder = ModuleFinder(path=[str(root)], excludes=sorted(code.PLUMBING))
     for name in (f"prn.stages.{stage}", method):
         if name:
             finder.import_hook(name, None, ["run"])
@@ -190,14 +223,13 @@ def test_every_stage_depends_on_exactly_the_modules_that_it_imports():
 @pytest.mark.slow
 def test_an_edit_of_a_module_changes_the_digests_of_its_importers_and_of_no_other(tmp_path, monkeypatch, clean_caches):
     """One module of every room; with the test above, that holds for all."""
-    source, package = provenance.PACKAGE, tmp_path / "prn"
+    source, package = code.PACKAGE, tmp_path / "prn"
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance, "PACKAGE", package)
+    monkeypatch.setattr(code, "PACKAGE", package)
     cells = list(_closures())
 
     def digests():
-        for function in (provenance.code_digest, provenance._tree, provenance._imports, provenance._module_digest):
-            function.cache_clear()
+        code.forget()
         return {cell: code_digest(*cell) for cell in cells}
 
     before = digests()

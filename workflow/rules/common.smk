@@ -16,7 +16,7 @@ from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
 from prn.methods import METHODS
-from prn.provenance import code_digest
+from prn.code_digest import code_digest
 
 try:
     SETTINGS = parse_settings(config)
@@ -162,6 +162,22 @@ def backbone_of(variant):
 def prototypes_of(cell):
     digest = prototype_digest_of(cell["variant"], int(cell["seed"]))
     return None if digest is None else layout.PROTOTYPES.format(**{**cell, "digest": digest})
+
+
+def kept(cells):
+    """What cells keep beside the pages: asked for by name, so that a file that was deleted is made again."""
+    files = [
+        file
+        for cell in cells
+        for file in (
+            layout.INDEX.format(**cell),
+            layout.SPLIT.format(**cell),
+            prototypes_of(cell),
+            layout.CHECKPOINT.format(**cell),
+            metrics_of(cell),
+        )
+    ]
+    return list(filter(None, dict.fromkeys(files)))
 
 
 def prototypes_inputs(wildcards):

@@ -7,5 +7,5 @@ for part, members in parts(CELLS, reserved=[rule.name for rule in workflow.rules
         name:
             part
         input:
-            [metrics_of(cell) for cell in members],
+            kept(members),
         localrule: True
