@@ -1,10 +1,12 @@
 # PRN as a benchmark: `snakemake --cores 8 all` makes every table of the paper. See README.md.
 # With other settings laid over params.yaml: snakemake --directory runs/demo --configfile workflow/presets/demo.yaml ...
+import gc
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.14")
+gc.set_threshold(200_000, 50, 100)  # a plan of thousands of jobs is all kept: looking for garbage in it takes a fifth longer
 
 
 report: "workflow/report/workflow.rst"
