@@ -6,9 +6,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 min_version("9.14")
-gc.set_threshold(
-    200_000, 50, 100
-)  # a plan of thousands of jobs is all kept: looking for garbage in it takes a fifth longer
+# All of a plan of thousands of jobs is kept: looking for garbage in it makes planning a quarter longer.
+gc.set_threshold(200_000, 50, 100)
 
 
 report: "workflow/report/workflow.rst"
