@@ -38,13 +38,21 @@ RECORDED_VERSIONS = (
 
 
 def finish(
-    artefact: Path, stage: str, settings: Mapping[str, Any], inputs: Iterable[Path], code: str, **record: Any
+    artefact: Path,
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Iterable[Path],
+    code: str,
+    *,
+    listing: str = "",
+    **record: Any,
 ) -> None:
     """Write the digest file and the provenance sidecar of a finished artefact.
 
     `settings` is the stage's view, `code` its code digest; `record` holds what is kept for the record (seed, seconds).
     Inputs are given by their paths relative to the work folder; a large one is identified by its digest file. With each
     input stand the digests of its own settings and code: where a cache was cleared, they say what it was made with.
+    `listing` is the digest of the user's own images that were read (`prn.datasets.listing`), '' for published ones.
     """
     inputs = list(inputs)
     digest = sha256_file(artefact)
@@ -57,6 +65,7 @@ def finish(
         "code": code,
         "inputs": {path.as_posix(): artefact_hash(path) for path in inputs},
         "made_with": {path.as_posix(): made_with for path in inputs if (made_with := _made_with(path))},
+        "listing": listing,
         "record": {**record, **environment(), **peak_memory()},
     }
     write_json(sidecar(str(artefact)), provenance)
@@ -70,12 +79,14 @@ def stale_reason(
     *,
     made_with: Iterable[tuple[str, tuple[str, str]]] = (),
     trust_large: bool = False,
+    listing: str | None = None,
 ) -> str | None:
     """Why `artefact` does not belong to today's settings, code and inputs, or None when it does.
 
     An input that is absent is a cache that was cleared: its recorded hash stands. `made_with` pairs inputs with the
     digests of the settings and the code that they must have been made with; it is read last. With `trust_large` the
-    bytes of a file above `SMALL` are not read: its digest file stands for them.
+    bytes of a file above `SMALL` are not read: its digest file stands for them. `listing`: what the user's own folder
+    lists today, None where nobody looked.
     """
     file = Path(sidecar(str(artefact)))
     if not artefact.is_file():
@@ -90,6 +101,8 @@ def stale_reason(
         return "the settings have changed since it was made"
     if provenance.get("code") != code:
         return "the code has changed since it was made"
+    if listing is not None and provenance.get("listing", "") != listing:
+        return "the images that it was made from are not those of today"
     trusted = trust_large and artefact.stat().st_size > SMALL
     if provenance.get("output") != (artefact_hash(artefact) if trusted else sha256_file(artefact)):
         return "the file was changed after it was made"

@@ -18,7 +18,7 @@ def run(job: Job) -> None:
     rows = build_index(job.dataset, tree_root(job), job.category, complete=complete)
     path = job.path(layout.INDEX)
     write_index(rows, path)
-    job.finish(path, [receipt])
+    job.finish(path, [receipt], listing=job.listing())
     defective = sum(row.label for row in rows)
     print(f"{path}: {len(rows)} images, {defective} of them defective")
     for line in _twice(rows):

@@ -1,5 +1,6 @@
 """One call of a stage: which cell of the benchmark it is for, and its settings."""
 
+import json
 import shlex
 import time
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from prn import layout
 from prn.code_digest import code_digest
 from prn.config import Settings
+from prn.datasets.listing import listing_digest
 from prn.errors import DataMissing
 from prn.methods import METHODS
 from prn.provenance import finish
@@ -85,6 +87,12 @@ class Job:
         """The module of the variant's method, for the stages that load it."""
         method = self.view.get("method") if self.variant else None
         return METHODS[method].module if method else None
+
+    def listing(self, dataset: str = "", category: str = "") -> str:
+        """What the user's own folder or CSV lists for this cell or another one, '' for data from archives."""
+        dataset, category = dataset or self.dataset, category or self.category
+        facts = json.loads(self.path(layout.RECEIPT, dataset=dataset).read_text(encoding="utf-8"))
+        return "" if facts["archives"] else listing_digest(dataset, facts["root"], category)
 
     def finish(self, artefact: Path, inputs: Iterable[Path], **record: Any) -> None:
         """Write the artefact's digest file and provenance, with the seconds that the job took so far."""

@@ -77,20 +77,14 @@ def _current(job: Job) -> bool:
         and provenance.get("settings_digest") == layout.settings_digest(job.view)
         and provenance.get("code") == job.code()
         and provenance.get("inputs") == {source.as_posix(): artefact_hash(source)}
-        and provenance.get("record", {}).get("listing") in (None, _listing(job))
+        and provenance.get("listing", "") == (textures_listing(job) if _is_textures(job) else "")
     )
 
 
-def _listing(job: Job) -> str | None:
-    """Names and lengths of a user's own textures, which their receipt does not hold; None for any other source."""
-    if not _is_textures(job):
-        return None
-    facts = json.loads(job.path(layout.RECEIPT).read_text(encoding="utf-8"))
-    root = Path(facts["root"])
-    if facts["archives"] or not root.is_dir():
-        return None
-    files = texture_files(root)
-    return layout.settings_digest({path.relative_to(root).as_posix(): path.stat().st_size for path in files})
+def textures_listing(job: Job) -> str:
+    """What the user's own folder of textures lists, which their receipt does not hold; '' where that is not here."""
+    receipt = layout.path(layout.RECEIPT, **layout.TEXTURES)
+    return job.listing(**layout.TEXTURES) if receipt.is_file() else ""
 
 
 def sources(job: Job, textures: bool = False) -> list[Path]:
@@ -125,5 +119,5 @@ def _make_textures(job: Job) -> None:
     count = len(texture_files(root))
     check_disk(path.parent, texture_bytes(count, size), f"{count} textures of {size}x{size}")
     texture_tensors(root, size).save(path)
-    job.finish(path, [job.path(layout.RECEIPT)], listing=_listing(job))
+    job.finish(path, [job.path(layout.RECEIPT)], listing=textures_listing(job))
     print(f"{path}: {count} textures at {size}x{size}")

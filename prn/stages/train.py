@@ -20,7 +20,7 @@ from prn.provenance import artefact_hash, environment, write_json
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
-from prn.stages.tensors import cached_tensors, cached_textures, sources
+from prn.stages.tensors import cached_tensors, cached_textures, sources, textures_listing
 from prn.stages.weights import weights_kind
 
 
@@ -55,7 +55,13 @@ def run(job: Job) -> None:
     with atomic_write(job.path(layout.TRAINING_LOG)) as temporary:
         pd.DataFrame(report.log).to_csv(temporary, index=False)
     write_json(job.path(layout.RUN_CARD), _run_card(job, report, inputs))
-    job.finish(path, [*inputs.values(), *sources(job, "textures" in inputs)], seconds=report.seconds)
+    textures = "textures" in inputs
+    job.finish(
+        path,
+        [*inputs.values(), *sources(job, textures)],
+        listing=textures_listing(job) if textures else "",
+        seconds=report.seconds,
+    )
     print(f"{path}: {report.steps} steps in {report.seconds:.0f} s")
 
 

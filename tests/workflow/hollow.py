@@ -43,6 +43,8 @@ def make(job):
     if Path(f"fail-{control}").exists():
         raise PrnError(f"{control}: told to fail")
     artefact, inputs, beside = globals()[f"_{job.stage}"](job)
+    own = {"index": {}, "train": layout.TEXTURES}.get(job.stage)
+    reads = own is not None and (job.stage == "index" or METHODS[job.view["method"]].textures)
     facts = [job.view, {str(path): artefact_hash(path) for path in inputs}]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     size = int(os.environ.get("HOLLOW_BYTES", "0")) if job.stage == "train" else 0
@@ -51,12 +53,13 @@ def make(job):
         file.write("x" * size)
     for path in beside:
         write_text(path, digest)
-    job.finish(artefact, inputs)
+    job.finish(artefact, inputs, listing=job.listing(**own) if reads else "")
 
 
 def _text(job, digest):
     if job.stage == "download":
-        return json.dumps({"root": job.dataset, "archives": {}, "facts": digest})
+        root = job.settings.download.sources[job.dataset]
+        return json.dumps({"root": root, "archives": {}, "facts": digest})
     if job.stage == "report":
         return _rows()
     if job.stage != "evaluate":

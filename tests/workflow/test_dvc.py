@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import commit, dvc, plan, run, set_parameter, snakemake
+from tests.workflow.conftest import commit, dvc, plan, planned, run, set_parameter, snakemake
 
 pytestmark = pytest.mark.slow
 NOTHING = "Nothing to be done"
@@ -110,6 +110,17 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     done = dvc(clone, "repro")
     assert sorted(jobs(done)) == ["evaluate", "predict", "report", "train"]
     assert NOTHING in snakemake(clone, "all")
+
+    # Neither are results of other images: without records only their listing tells, that of the textures too.
+    shutil.rmtree(clone / ".snakemake")
+    added = clone.parent / "images/part/test/good/900.png"
+    shutil.copy(added.with_name("000.png"), added)
+    assert "the images that it was made from are not those of today" in (said := snakemake(clone, "-n", "all"))
+    assert {"index", "split", "train"} <= set(planned(said))
+    shutil.rmtree(clone / ".snakemake")
+    added.rename(added.parents[2] / "train/good/900.png")
+    assert "checkpoints/mine/part/prn/seed42.safetensors: the images that" in snakemake(clone, "-n", "all")
+    (added.parents[2] / "train/good/900.png").unlink()
 
     # A moved folder is the same project.
     moved = clone.rename(hollow.parent / "moved to another place")

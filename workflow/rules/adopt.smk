@@ -21,7 +21,12 @@ def unlike_today(job, absent):
         (str(one.output[0]), (settings_digest(json.loads(one.params.settings)), one.params.code)) for one in absent
     )
     reason = stale_reason(
-        Path(job.output[0]), json.loads(job.params.settings), job.params.code, made_with=made_with, trust_large=True
+        Path(job.output[0]),
+        json.loads(job.params.settings),
+        job.params.code,
+        made_with=made_with,
+        trust_large=True,
+        listing=job.params.get("listing", ""),
     )
     missing = [file for file in job.output if not Path(file).exists()]
     return reason or (f"{missing[0]} is missing" if missing else None)
