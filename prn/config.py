@@ -5,14 +5,14 @@ A *variant* is a named set of overrides over the defaults; what a stage sees of 
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 
 from prn.errors import DataMissing, SettingsError
-from prn.strict import Range, from_plain, suggestion, to_plain
+from prn.strict import Range, from_plain, suggestion, to_plain, with_fields
 
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, open_low=True)]
@@ -369,4 +369,4 @@ def resolve_variant(settings: Settings, variant: str) -> Settings:
         changed = from_plain(Settings, merged(sections, overrides))
     except SettingsError as error:
         raise SettingsError(f"variants.{variant}: {error}") from error
-    return replace(settings, **{section: getattr(changed, section) for section in overrides})
+    return with_fields(settings, **{section: getattr(changed, section) for section in overrides})

@@ -81,6 +81,16 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def with_fields(section: T, **values: Any) -> T:
+    """A copy of a dataclass with other values in some fields; what a partial one leaves unset stays so."""
+    names = [field.name for field in dataclasses.fields(typing.cast(Any, section))]
+    kept = {name: getattr(section, name) for name in names if hasattr(section, name)}
+    copy = object.__new__(type(section))
+    for name, value in {**kept, **values}.items():
+        object.__setattr__(copy, name, value)
+    return copy
+
+
 @functools.cache
 def _declared(kind: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field]]:
     """A dataclass's types and fields by name; working the types out costs most of the time of a loading."""
