@@ -1,7 +1,6 @@
 """The estimate before a benchmark: probes against a measured training, sums against sums by hand."""
 
 import dataclasses
-import statistics
 import time
 from types import SimpleNamespace
 
@@ -34,13 +33,13 @@ def test_the_estimate_of_a_training_is_within_30_percent_of_the_measured_one(cpu
     )
     data = training_case.inputs(None)
     data = dataclasses.replace(data, normals=np.tile(data.normals, (5, 1, 1, 1))[:32])
-    ratios = []
-    # A neighbour that shares the caches and the memory changes even CPU time, for a while: the median of five decides.
-    while (done := len(ratios)) < 5 and (done == 0 or abs(ratios[0] - 1) > 0.3):
+    estimates, measured = [], []
+    # A neighbour that shares the caches and the memory adds to both, even to CPU time: the fastest of each decides.
+    while not estimates or (len(estimates) < 6 and abs(min(estimates) / min(measured) - 1) > 0.3):
         found = probe.probe(settings)
-        measured = training_case.method(settings).fit(data)
-        ratios.append(probe.steps_of(settings, 32) * found.step_s / measured.seconds)
-    assert statistics.median(ratios) == pytest.approx(1, abs=0.3), ratios
+        estimates.append(probe.steps_of(settings, 32) * found.step_s)
+        measured.append(training_case.method(settings).fit(data).seconds)
+    assert min(estimates) / min(measured) == pytest.approx(1, abs=0.3), (estimates, measured)
     assert found.steps <= 20
     assert found.probed == (limit > 0)
     weights = Method(settings, *training_case.frozen(), torch.device("cpu"))
