@@ -23,17 +23,21 @@ def memory_format(channels_last: bool) -> torch.memory_format:
 
 class Forward:
     """The network's forward pass. `kind` none: the network itself; compile: `torch.compile`; cuda_graphs: with CUDA
-    graphs, which need CUDA and one pass a step (no `train.micro_batch`)."""
+    graphs, which need CUDA and one pass a step (no `train.micro_batch`). With `batch` only batches of that many images
+    are accelerated: compiling once more for an epoch's smaller last step takes longer than it saves.
+    """
 
     def __init__(
         self,
         network: nn.Module,
         kind: Acceleration,
         device: torch.device,
+        *,
         one_pass: bool = True,
         progress: Callable[[str], None] = say,
+        batch: int | None = None,
     ) -> None:
-        self.network, self.progress = network, progress
+        self.network, self.progress, self.batch = network, progress, batch
         self.compiled: Callable[..., Tensor] | None = None
         self.proven = False
         if kind == "cuda_graphs" and device.type != "cuda":
@@ -41,19 +45,22 @@ class Forward:
         elif kind == "cuda_graphs" and not one_pass:
             self._fall_back("CUDA graphs need one pass a step; unset train.micro_batch")
         elif kind != "none":
-            self.compiled = torch.compile(network, mode=MODES[kind])
+            # A program for each batch size: one for all would be slower.
+            self.compiled = torch.compile(network, mode=MODES[kind], dynamic=False)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits of normalised images."""
-        return (self.compiled or self.network)(images)
+        if self.compiled is None or not self._takes(len(images)):
+            return self.network(images)
+        return self.compiled(images)
 
-    def prove_once(self, call: Callable[[], Any]) -> None:
-        """At the first time run `call`, which uses this forward pass; where it fails, go on with the plain network.
+    def prove_once(self, images: int, call: Callable[[], Any]) -> None:
+        """At the first time run `call`, a pass of so many images; where it fails, go on with the plain network.
 
         Gradients are gone and buffers (BatchNorm's statistics) as before afterwards, so that a training does not depend
         on the trial.
         """
-        if self.compiled is None or self.proven:
+        if self.compiled is None or self.proven or not self._takes(images):
             return
         self.proven = True
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
@@ -67,6 +74,9 @@ class Forward:
                 buffer.copy_(before)
         torch.set_rng_state(generator)
         self.network.zero_grad(set_to_none=True)
+
+    def _takes(self, images: int) -> bool:
+        return self.batch is None or images == self.batch
 
     def _fall_back(self, reason: str) -> None:
         self.compiled = None

@@ -3,6 +3,7 @@
 Shape suffixes: B batch, C channels, H and W height and width of the map at hand, 3 colour channels.
 """
 
+import functools
 import pickle
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -35,9 +36,17 @@ def normalise(images_BHW3: Tensor) -> Tensor:
 
     The result keeps the bytes' order (channels last in memory), which the convolutions then keep as well.
     """
-    mean = torch.tensor([255 * m for m in IMAGENET_MEAN], device=images_BHW3.device)
-    deviation = torch.tensor([255 * s for s in IMAGENET_STD], device=images_BHW3.device)
+    mean, deviation = _imagenet(images_BHW3.device)
     return ((images_BHW3.float() - mean) / deviation).permute(0, 3, 1, 2)
+
+
+@functools.lru_cache(maxsize=16)
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation in grey levels, kept on the device: each copy would wait for all that it still has
+    to do."""
+    with torch.inference_mode(False):
+        mean, deviation = ([255 * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
+        return torch.tensor(mean, device=device), torch.tensor(deviation, device=device)
 
 
 class Backbone(nn.Module):

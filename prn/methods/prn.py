@@ -13,7 +13,7 @@ from prn.batches import TrainingBatches
 from prn.config import Settings
 from prn.errors import PrnError
 from prn.layout import settings_digest
-from prn.methods.interface import FitInputs, FitReport, top_mean
+from prn.methods.interface import FitInputs, FitReport
 from prn.model.folding import fold_batch_norms
 from prn.model.losses import prn_loss
 from prn.model.network import PRN
@@ -68,6 +68,7 @@ class Method:
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Rebuild the network with trained weights, ready to predict: BatchNorm folded, and compiled where asked."""
         options = self.settings.predict
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
         network = self._build(options.channels_last)
         network.load_prediction_state(tensors)
         fold_batch_norms(network)
@@ -86,10 +87,11 @@ class Method:
             with self._autocast(options.precision):
                 return self.forward(part)
 
-        self.forward.prove_once(lambda: logits_of(pixels))
+        self.forward.prove_once(len(pixels), lambda: logits_of(pixels))
         logits = logits_of(pixels)
-        maps = torch.sigmoid(logits.float())[:, 0].cpu().numpy()
-        return maps, top_mean(maps, self.settings.predict.top_pixels)
+        maps = torch.sigmoid(logits.float())[:, 0]
+        highest = maps.flatten(1).topk(min(options.top_pixels, maps[0].numel()), sorted=False).values
+        return maps.cpu().numpy(), highest.double().mean(dim=1).cpu().numpy()
 
     def _build(self, channels_last: bool) -> PRN:
         model = self.settings.model
@@ -121,14 +123,20 @@ class Method:
         plan = self._plan(inputs)
         batches = TrainingBatches(self.settings, inputs, plan, self.device)
         network.train()
+        whole = plan.step(0).size if settings.micro_batch is None else None
         self.forward = Forward(
-            network, settings.acceleration, self.device, settings.micro_batch is None, inputs.progress
+            network,
+            settings.acceleration,
+            self.device,
+            one_pass=whole is not None,
+            progress=inputs.progress,
+            batch=whole,
         )
 
         def step(number: int) -> dict[str, torch.Tensor | float]:
             batch = batches.step(number)
             parts = micro_batches(batch.drawn.batch, settings.micro_batch)
-            self.forward.prove_once(lambda: self._backward(*batch.part(parts[0]), 1.0))
+            self.forward.prove_once(len(parts[0]), lambda: self._backward(*batch.part(parts[0]), 1.0))
             scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
             for part in parts:
                 # Each loss is a mean over images of one size: the parts' means, by their shares, add up to the whole's.

@@ -100,7 +100,7 @@ def losses(**train):
 
 
 def test_what_cannot_be_compiled_falls_back_to_the_same_bytes(monkeypatch):
-    def broken(network, mode):
+    def broken(network, mode, dynamic):
         def call(pixels):
             network(pixels)  # BatchNorm's statistics have moved when the failure comes
             raise RuntimeError("no C++ compiler\nmore words")
@@ -120,7 +120,7 @@ def test_what_cannot_be_compiled_falls_back_to_the_same_bytes(monkeypatch):
 def test_a_compiled_network_is_used_from_its_trial_on(monkeypatch):
     calls = []
 
-    def compile_it(network, mode):
+    def compile_it(network, mode, dynamic):
         calls.append(mode)
         return lambda pixels: calls.append(len(pixels)) or network(pixels)
 
@@ -128,11 +128,27 @@ def test_a_compiled_network_is_used_from_its_trial_on(monkeypatch):
     monkeypatch.setattr(torch, "compile", compile_it)
     found, said = losses(acceleration="compile")
     assert found == plain
-    assert calls == ["default", 7, 7, 7, 3]  # the trial, two whole steps and the epoch's last
+    assert calls == ["default", 7, 7, 7]  # the trial and two whole steps; the epoch's last is smaller
     assert not any("not accelerated" in line for line in said)
     forward = Forward(nn.Identity(), "cuda_graphs", torch.device("cuda"), one_pass=False, progress=said.append)
     assert forward.compiled is None
     assert "unset train.micro_batch" in said[-1]
+
+
+def test_what_torch_compile_gives_is_called_for_whole_batches_only(monkeypatch):
+    compiled_sizes, said = [], []
+
+    def watched(graph, example_inputs):
+        return lambda *values: compiled_sizes.append(len(values[-1])) or graph(*values)
+
+    compile_it = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compile_it(network, backend=watched, dynamic=False))
+    forward = Forward(nn.Sequential(nn.Flatten()), "compile", torch.device("cpu"), progress=said.append, batch=3)
+    forward.prove_once(2, lambda: pytest.fail("a smaller batch proves nothing"))
+    forward.prove_once(3, lambda: forward(torch.zeros(3, 1, 2, 2)))
+    assert [forward(torch.zeros(size, 1, 2, 2)).shape for size in (3, 2)] == [(3, 4), (2, 4)]
+    assert compiled_sizes == [3, 3]
+    assert not said
 
 
 def test_predictions_are_compressed_exact_in_their_scores_and_refused_when_broken(tmp_path):
