@@ -181,7 +181,7 @@ class TrainSettings:
     smooth_l1_beta: Positive = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool = True
-    acceleration: Literal["none", "compile", "cuda_graphs"] = "none"
+    acceleration: Literal["auto", "none", "compile", "cuda_graphs"] = "auto"
     threads: AtLeastOne = 2
     checkpoint_minutes: Positive = 5.0
     checkpoint_precision: Literal["float32", "float16"] = "float32"
@@ -195,7 +195,7 @@ class PredictSettings:
     batch_size: AtLeastOne = 32
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     channels_last: bool = True
-    acceleration: Literal["none", "compile", "cuda_graphs"] = "none"
+    acceleration: Literal["auto", "none", "compile", "cuda_graphs"] = "auto"
     timing_repeats: AtLeastOne = 20
     threads: AtLeastOne = 1
 

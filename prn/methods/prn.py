@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from prn.acceleration import Forward, memory_format
+from prn.acceleration import CudaGraphs, Forward, chosen, memory_format
 from prn.backbone import Backbone, normalise
-from prn.batches import TrainingBatches
+from prn.batches import StepBatch, TrainingBatches
 from prn.config import Settings
 from prn.errors import PrnError
 from prn.layout import settings_digest
@@ -36,6 +36,7 @@ class Method:
         self.backbone_state, self.prototypes = backbone, prototypes
         self.network: PRN | None = None
         self.forward: Forward
+        self.graphs: CudaGraphs | None = None
         self.folded = False
 
     def fit(self, inputs: FitInputs) -> FitReport:
@@ -49,7 +50,7 @@ class Method:
         report.epochs = report.steps / self._plan(inputs).steps_per_epoch
         report.precision = "bfloat16" if self._autocasts(settings.precision) else "float32"
         self.network.eval()
-        self.forward = Forward(self.network, "none", self.device)
+        self.forward, self.graphs = Forward(self.network), None
         return report
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -66,7 +67,7 @@ class Method:
         return {name: value if "running_" in name else _halved(name, value) for name, value in state.items()}
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Rebuild the network with trained weights, ready to predict: BatchNorm folded, and compiled where asked."""
+        """Rebuild the network with trained weights, ready to predict: BatchNorm folded, and accelerated where asked."""
         options = self.settings.predict
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
         network = self._build(options.channels_last)
@@ -74,24 +75,28 @@ class Method:
         fold_batch_norms(network)
         network.to(memory_format=memory_format(options.channels_last))
         self.network, self.folded = network, True
-        self.forward = Forward(network, options.acceleration, self.device)
+        kind = chosen(options.acceleration, self.device)
+        self.forward = Forward(network, compiled=kind == "compile")
+        self.graphs = CudaGraphs(self._scored, network, self.device) if kind == "cuda_graphs" else None
 
     @torch.inference_mode()
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probability of an anomaly for each pixel, and the mean of the highest (paper 3.5)."""
         self._fitted()
+        on_host = torch.from_numpy(images)
+        self.forward.prove_once(len(images), lambda: self._scored(on_host))
+        found = (self.graphs or self._scored)(on_host)
+        return found["maps"].cpu().numpy(), found["scores"].cpu().numpy()
+
+    def _scored(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The score maps and the image scores of uint8 images."""
         options = self.settings.predict
-        pixels = self._pixels(torch.from_numpy(images), options.channels_last)
-
-        def logits_of(part: torch.Tensor) -> torch.Tensor:
-            with self._autocast(options.precision):
-                return self.forward(part)
-
-        self.forward.prove_once(len(pixels), lambda: logits_of(pixels))
-        logits = logits_of(pixels)
+        pixels = self._pixels(images, options.channels_last)
+        with self._autocast(options.precision):
+            logits = self.forward(pixels)
         maps = torch.sigmoid(logits.float())[:, 0]
         highest = maps.flatten(1).topk(min(options.top_pixels, maps[0].numel()), sorted=False).values
-        return maps.cpu().numpy(), highest.double().mean(dim=1).cpu().numpy()
+        return {"maps": maps, "scores": highest.double().mean(dim=1)}
 
     def _build(self, channels_last: bool) -> PRN:
         model = self.settings.model
@@ -123,26 +128,25 @@ class Method:
         plan = self._plan(inputs)
         batches = TrainingBatches(self.settings, inputs, plan, self.device)
         network.train()
-        whole = plan.step(0).size if settings.micro_batch is None else None
+        one_pass = settings.micro_batch is None
+        kind = chosen(settings.acceleration, self.device, one_pass=one_pass, progress=inputs.progress)
         self.forward = Forward(
             network,
-            settings.acceleration,
-            self.device,
-            one_pass=whole is not None,
+            compiled=kind == "compile",
+            batch=plan.step(0).size if one_pass else None,
             progress=inputs.progress,
-            batch=whole,
         )
+        graphs = CudaGraphs(self._backward, network, self.device, inputs.progress) if kind == "cuda_graphs" else None
 
         def step(number: int) -> dict[str, torch.Tensor | float]:
             batch = batches.step(number)
-            parts = micro_batches(batch.drawn.batch, settings.micro_batch)
-            self.forward.prove_once(len(parts[0]), lambda: self._backward(*batch.part(parts[0]), 1.0))
-            scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
-            for part in parts:
-                # Each loss is a mean over images of one size: the parts' means, by their shares, add up to the whole's.
-                share = len(part) / len(batch.images)
-                for name, value in self._backward(*batch.part(part), share).items():
-                    scalars[name] = scalars[name] + share * value
+            if one_pass:
+                images, masks = batch.images, batch.masks
+                self.forward.prove_once(len(images), lambda: self._backward(images, masks))
+                found = (graphs or self._backward)(images, masks)
+                scalars = {name: value.clone() for name, value in found.items()}
+            else:
+                scalars = self._backward_in_parts(batch)
             return {"epoch": batch.drawn.batch.epoch, **scalars, **batch.scalars()}
 
         parameters = list(network.trainable_parameters())
@@ -160,7 +164,19 @@ class Method:
             progress=inputs.progress,
         )
 
-    def _backward(self, images: torch.Tensor, masks: torch.Tensor, share: float) -> dict[str, torch.Tensor | float]:
+    def _backward_in_parts(self, batch: StepBatch) -> dict[str, torch.Tensor]:
+        """`_backward` of a whole step in micro-batches."""
+        parts = micro_batches(batch.drawn.batch, self.settings.train.micro_batch)
+        self.forward.prove_once(len(parts[0]), lambda: self._backward(*batch.part(parts[0])))
+        scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
+        for part in parts:
+            # Each loss is a mean over images of one size: the parts' means, by their shares, add up to the whole's.
+            share = len(part) / len(batch.images)
+            for name, value in self._backward(*batch.part(part), share).items():
+                scalars[name] = scalars[name] + share * value
+        return scalars
+
+    def _backward(self, images: torch.Tensor, masks: torch.Tensor, share: float = 1.0) -> dict[str, torch.Tensor]:
         """Add `share` times the loss' gradient to the network's; the loss and its two terms, without the share."""
         settings = self.settings.train
         pixels = self._pixels(images, settings.channels_last)

@@ -20,22 +20,27 @@ def patch_sizes(height: int) -> tuple[int, ...]:
 
 
 def to_patches(map_BCHW: Tensor, patch: int) -> Tensor:
-    """Flattened patches [B, N, L], row by row, L = C x patch x patch; zeros fill up the right and the lower edge."""
+    """Flattened patches [B, N, L], row by row, L = patch x patch x C; zeros fill up the right and the lower edge.
+
+    The channels come last within a patch, as in the memory of the maps, so that whole runs of it are copied. Queries
+    and keys in one order give the same products as in any other.
+    """
     batch, channels, height, width = map_BCHW.shape
     rows, columns = math.ceil(height / patch), math.ceil(width / patch)
     below, right = rows * patch - height, columns * patch - width
     if below or right:
         map_BCHW = F.pad(map_BCHW, (0, right, 0, below))
-    tiles = map_BCHW.reshape(batch, channels, rows, patch, columns, patch)
-    return tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, channels * patch * patch)
+    tiles = map_BCHW.permute(0, 2, 3, 1).reshape(batch, rows, patch, columns, patch, channels)
+    return tiles.transpose(2, 3).reshape(batch, rows * columns, patch * patch * channels)
 
 
 def from_patches(patches_BNL: Tensor, patch: int, height: int, width: int) -> Tensor:
     """Inverse of `to_patches`: the map [B, C, height, width], what was filled up cut off again."""
     batch = patches_BNL.shape[0]
     rows, columns = math.ceil(height / patch), math.ceil(width / patch)
-    tiles = patches_BNL.reshape(batch, rows, columns, -1, patch, patch).permute(0, 3, 1, 4, 2, 5)
-    return tiles.reshape(batch, -1, rows * patch, columns * patch)[:, :, :height, :width]
+    tiles = patches_BNL.reshape(batch, rows, columns, patch, patch, -1).transpose(2, 3)
+    map_BHWC = tiles.reshape(batch, rows * patch, columns * patch, -1)[:, :height, :width]
+    return map_BHWC.permute(0, 3, 1, 2)
 
 
 def patch_attention(query_BCHW: Tensor, key_BCHW: Tensor, value_BCHW: Tensor, patch: int, scale: str) -> Tensor:

@@ -119,7 +119,7 @@ class SkipConnections(nn.Module):
 def in_autocast_type(maps: Sequence[Tensor]) -> list[Tensor]:
     """The maps in the type of the surrounding autocast, unchanged outside of one."""
     kind = maps[0].device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
         return list(maps)
     return [each.to(torch.get_autocast_dtype(kind)) for each in maps]
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from prn.acceleration import Forward
+from prn import acceleration
+from prn.acceleration import Forward, chosen
 from prn.backbone import normalise
 from prn.errors import DataCorrupt, PrnError
 from prn.inference import measure, predict
@@ -100,7 +101,7 @@ def losses(**train):
 
 
 def test_what_cannot_be_compiled_falls_back_to_the_same_bytes(monkeypatch):
-    def broken(network, mode, dynamic):
+    def broken(network, dynamic):
         def call(pixels):
             network(pixels)  # BatchNorm's statistics have moved when the failure comes
             raise RuntimeError("no C++ compiler\nmore words")
@@ -120,19 +121,95 @@ def test_what_cannot_be_compiled_falls_back_to_the_same_bytes(monkeypatch):
 def test_a_compiled_network_is_used_from_its_trial_on(monkeypatch):
     calls = []
 
-    def compile_it(network, mode, dynamic):
-        calls.append(mode)
+    def compile_it(network, dynamic):
+        calls.append("compiled")
         return lambda pixels: calls.append(len(pixels)) or network(pixels)
 
     plain, _ = losses()
     monkeypatch.setattr(torch, "compile", compile_it)
     found, said = losses(acceleration="compile")
     assert found == plain
-    assert calls == ["default", 7, 7, 7]  # the trial and two whole steps; the epoch's last is smaller
+    assert calls == ["compiled", 7, 7, 7]  # the trial and two whole steps; the epoch's last is smaller
     assert not any("not accelerated" in line for line in said)
-    forward = Forward(nn.Identity(), "cuda_graphs", torch.device("cuda"), one_pass=False, progress=said.append)
-    assert forward.compiled is None
+
+
+def test_which_acceleration_a_setting_means():
+    said: list[str] = []
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [chosen("auto", device, progress=said.append) for device in (cpu, gpu)] == ["none", "cuda_graphs"]
+    assert chosen("auto", gpu, one_pass=False, progress=said.append) == "none"
+    assert chosen("compile", cpu, one_pass=False, progress=said.append) == "compile"
+    assert not said
+    assert chosen("cuda_graphs", gpu, one_pass=False, progress=said.append) == "none"
     assert "unset train.micro_batch" in said[-1]
+
+
+class Replayed:
+    """Stands for a CUDA graph: does the recorded work again and leaves what comes out where the recording had it."""
+
+    def __init__(self, work, network):
+        self.work, self.network, self.replays = work, network, 0
+        self.outputs = work()
+        self.gradients = {each: each.grad for each in network.parameters()}
+
+    def replay(self):
+        self.replays += 1
+        for parameter in self.gradients:
+            parameter.grad = None
+        for name, value in self.work().items():
+            self.outputs[name].copy_(value)
+        for parameter, gradient in self.gradients.items():
+            if gradient is not None:
+                gradient.copy_(parameter.grad)
+            parameter.grad = None
+
+
+def recording(made):
+    def record(work, network):
+        work()  # as the warm-up passes do: BatchNorm's statistics move
+        network.zero_grad(set_to_none=True)
+        made.append(Replayed(work, network))
+        return made[-1], made[-1].outputs
+
+    return record
+
+
+def test_replayed_steps_train_to_the_same_bytes(monkeypatch):
+    made: list[Replayed] = []
+    plain, _ = losses()
+    monkeypatch.setattr(acceleration, "record", recording(made))
+    monkeypatch.setattr("prn.methods.prn.chosen", lambda *_, **__: "cuda_graphs")
+    found, said = losses()
+    assert found == plain
+    assert [graph.replays for graph in made] == [2, 1]  # two whole steps, and the epoch's smaller last
+    assert not any("not accelerated" in line for line in said)
+
+
+def test_replayed_predictions_are_the_same_bytes(monkeypatch, trained):
+    made: list[Replayed] = []
+    test = training_case.inputs(None).normals
+    expected = loaded(trained[0]).predict(test)
+    monkeypatch.setattr(acceleration, "record", recording(made))
+    monkeypatch.setattr("prn.methods.prn.chosen", lambda *_, **__: "cuda_graphs")
+    method = loaded(trained[0])
+    for _ in range(2):
+        first, second = method.predict(test[:4]), method.predict(test[4:])
+        for found, whole in zip(zip(first, second, strict=True), expected, strict=True):
+            np.testing.assert_allclose(np.concatenate(found), whole, atol=1e-6)
+    assert [graph.replays for graph in made] == [2, 2]
+
+
+def test_what_cannot_be_recorded_falls_back_to_the_same_bytes(monkeypatch):
+    def broken(work, network):
+        work()
+        raise RuntimeError("operation not permitted when stream is capturing\nmore words")
+
+    plain, _ = losses()
+    monkeypatch.setattr(acceleration, "record", broken)
+    monkeypatch.setattr("prn.methods.prn.chosen", lambda *_, **__: "cuda_graphs")
+    found, said = losses()
+    assert found == plain
+    assert sum("(RuntimeError: operation not permitted when stream is capturing)" in line for line in said) == 1
 
 
 def test_what_torch_compile_gives_is_called_for_whole_batches_only(monkeypatch):
@@ -143,7 +220,7 @@ def test_what_torch_compile_gives_is_called_for_whole_batches_only(monkeypatch):
 
     compile_it = torch.compile
     monkeypatch.setattr(torch, "compile", lambda network, **_: compile_it(network, backend=watched, dynamic=False))
-    forward = Forward(nn.Sequential(nn.Flatten()), "compile", torch.device("cpu"), progress=said.append, batch=3)
+    forward = Forward(nn.Sequential(nn.Flatten()), compiled=True, batch=3, progress=said.append)
     forward.prove_once(2, lambda: pytest.fail("a smaller batch proves nothing"))
     forward.prove_once(3, lambda: forward(torch.zeros(3, 1, 2, 2)))
     assert [forward(torch.zeros(size, 1, 2, 2)).shape for size in (3, 2)] == [(3, 4), (2, 4)]

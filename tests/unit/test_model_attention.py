@@ -47,10 +47,10 @@ def test_patches_in_reading_order() -> None:
     image = torch.arange(2 * 4 * 6).view(1, 2, 4, 6)
     patches = to_patches(image, 2)
     assert patches.shape == (1, 6, 8)
-    assert patches[0, 1].tolist() == [2, 3, 8, 9, 26, 27, 32, 33]  # first row, second patch, both channels
+    assert patches[0, 1].tolist() == [2, 26, 3, 27, 8, 32, 9, 33]  # first row, second patch, the channels last
     filled = to_patches(image, 4)
     assert filled.shape == (1, 2, 32)
-    assert filled[0, 1].view(2, 4, 4)[0].tolist() == [[4, 5, 0, 0], [10, 11, 0, 0], [16, 17, 0, 0], [22, 23, 0, 0]]
+    assert filled[0, 1].view(4, 4, 2)[..., 0].tolist() == [[4, 5, 0, 0], [10, 11, 0, 0], [16, 17, 0, 0], [22, 23, 0, 0]]
 
 
 @settings(deadline=None)
