@@ -10,6 +10,7 @@ from prn.acceleration import Forward, chosen
 from prn.backbone import normalise
 from prn.errors import DataCorrupt, PrnError
 from prn.inference import measure, predict
+from prn.methods.prn import Method
 from prn.model.folding import fold_batch_norms
 from prn.predictions import load_predictions, save_predictions
 from tests.unit import training_case
@@ -287,3 +288,28 @@ def test_scores_that_are_not_finite_stop_with_the_cell():
 
     with pytest.raises(PrnError, match=r"mvtec/bottle/prn seed 3: 2 of 2 score maps are not finite"):
         predict(Broken(), np.zeros((2, 8, 8, 3), np.uint8), 1, "mvtec/bottle/prn seed 3")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_recorded_work_is_the_plain_one_up_to_rounding(precision):
+    found = {}
+    for kind in ("none", "cuda_graphs"):
+        settings = training_case.settings(
+            9, precision=precision, acceleration=kind, predict={"precision": precision, "acceleration": kind}
+        )
+        said: list[str] = []
+        data = training_case.inputs(None)
+        data.progress = said.append
+        method = Method(settings, *training_case.frozen(), torch.device("cuda"))
+        report = method.fit(data)
+        assert not any("not accelerated" in line for line in said)
+        ready = Method(settings, *training_case.frozen(), torch.device("cuda"))
+        ready.load(method.tensors())
+        maps = [ready.predict(data.normals[:count])[0] for count in (7, 3, 7)]
+        assert (ready.graphs is None or not ready.graphs.failed) and np.array_equal(maps[0], maps[2])
+        assert np.abs(maps[0][:3] - maps[1]).max() < 1e-2
+        found[kind] = np.array([row["loss"] for row in report.log]), maps[0]
+    (plain, plain_maps), (replayed, replayed_maps) = found.values()
+    assert np.abs(replayed / plain - 1).max() < 0.05
+    assert np.abs(plain_maps - replayed_maps).max() < 0.1
