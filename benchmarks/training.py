@@ -101,7 +101,9 @@ def milliseconds(step: Callable[[int], object], steps: int) -> tuple[float, floa
 
 def training_step(method: Method, inputs: FitInputs, synthesis: bool = True) -> Callable[[int], object]:
     """The engine's step with its batch, backward pass and optimiser; without `synthesis` one batch again and again."""
+    search = torch.backends.cudnn.benchmark
     seed_everything(0, method.settings.train.threads)
+    torch.backends.cudnn.benchmark = search
     method.network = method._build(method.settings.train.channels_last)
     run = method._run(inputs, method.network)
     made, kept = TrainingBatches.step, []
@@ -211,11 +213,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--precision", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--acceleration", nargs="+", default=["cuda_graphs", "none", "compile"])
+    parser.add_argument("--search", action="store_true", help="let cuDNN try its algorithms (the engine does not)")
     parser.add_argument("--seconds", type=float, default=600, help="after which no further row is begun")
     parser.add_argument("--profile", type=Path, help="file for the profile of the first bfloat16 step")
     parser.add_argument("--page", type=Path, help="Markdown file that receives the result, row by row")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = arguments.search
     deadline = time.monotonic() + arguments.seconds
     lines: list[str] = []
 
@@ -239,6 +243,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "numpy"))
     add("", "## Run card", "", f"- `python benchmarks/training.py`, commit {facts['commit'][:7]}, {facts['device']}")
     add(f"- {facts['platform']}, {versions}; {arguments.steps} steps after {WARM_UP}")
+    add(f"- cuDNN's search for algorithms {'on' if arguments.search else 'off'}")
 
 
 if __name__ == "__main__":

@@ -199,18 +199,17 @@ def peak_memory_mb() -> float:
 
 
 def seed_everything(seed: int, threads: int) -> None:
-    """Fix torch's generator and thread count; on a CPU choose deterministic algorithms, on a GPU the fastest.
+    """Fix torch's generator and thread count, and on a CPU choose deterministic algorithms where they exist.
 
-    A GPU's deterministic up-sampling and convolutions cost a large part of a step, and its results would still differ
-    from one model of GPU to the next.
+    A GPU's deterministic up-sampling and convolutions are far slower, and its results would still differ from one model
+    of GPU to the next.
     """
-    on_gpu = torch.cuda.is_available()
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(not on_gpu, warn_only=True)
+    torch.use_deterministic_algorithms(not torch.cuda.is_available(), warn_only=True)
     # Filling new tensors with NaN helps to find bugs; it takes a tenth of a step on a CPU.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = on_gpu
+    torch.backends.cudnn.benchmark = False
 
 
 def _flush(run: Run, pending: list[dict[str, Any]]) -> None:

@@ -69,7 +69,6 @@ class Method:
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Rebuild the network with trained weights, ready to predict: BatchNorm folded, and accelerated where asked."""
         options = self.settings.predict
-        torch.backends.cudnn.benchmark = self.device.type == "cuda"
         network = self._build(options.channels_last)
         network.load_prediction_state(tensors)
         fold_batch_norms(network)
