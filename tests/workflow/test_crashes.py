@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,15 @@ def held(hollow):
 
     def start(command: list[str]) -> subprocess.Popen:
         (hollow / "hold-train-prn").touch()
-        process = subprocess.Popen(
-            command,
-            cwd=hollow,
-            env=environment(hollow),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with heeding_interrupts():
+            process = subprocess.Popen(
+                command,
+                cwd=hollow,
+                env=environment(hollow),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         started.append(process)
         wait_for(lambda: (hollow / "held-train-prn").is_file() and (hollow / "held-train-prn").read_text())
         return process
@@ -45,6 +47,19 @@ def held(hollow):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """What is started in the block heeds Ctrl-C, as from a terminal, wherever the tests themselves were started.
+
+    A shell script's `make test &` ignores SIGINT, and every program below it inherits that: no Ctrl-C would arrive.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a handler is not inherited, ignoring is
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for(condition) -> None:
