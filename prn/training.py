@@ -71,6 +71,12 @@ class BatchPlan:
         """`settings.steps` where given, else the epochs' steps."""
         return settings.steps or settings.epochs * self.steps_per_epoch
 
+    def images(self, steps: int) -> int:
+        """How many images the first `steps` steps have."""
+        sizes = [self.step(number).size for number in range(self.steps_per_epoch)]
+        epochs, rest = divmod(steps, self.steps_per_epoch)
+        return epochs * sum(sizes) + sum(sizes[:rest])
+
     def step(self, number: int) -> Batch:
         """The samples of step `number`, counted from 0."""
         epoch, position = divmod(number, self.steps_per_epoch)

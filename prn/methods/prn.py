@@ -47,7 +47,9 @@ class Method:
         run = self._run(inputs, self.network)
         report = train(run)
         clear_resume(inputs.resume)
-        report.epochs = report.steps / self._plan(inputs).steps_per_epoch
+        plan = self._plan(inputs)
+        report.epochs = report.steps / plan.steps_per_epoch
+        report.images_per_second = plan.images(report.steps) / max(report.seconds, 1e-9)
         report.precision = "bfloat16" if self._autocasts(settings.precision) else "float32"
         self.network.eval()
         self.forward, self.graphs = Forward(self.network), None

@@ -46,6 +46,7 @@ def test_the_last_batch_keeps_the_mix_and_indices_never_repeat_within_an_epoch()
     plan = BatchPlan(normals=72, batch=BatchSettings(32, 16, 16), seed=1)
     sizes = [(len(s.normal), len(s.extended), len(s.simulated)) for s in map(plan.step, range(3))]
     assert sizes == [(32, 16, 16), (32, 16, 16), (8, 4, 4)]
+    assert [plan.images(steps) for steps in (0, 2, 3, 7)] == [0, 128, 144, 352]
     for kind in ("extended", "simulated"):
         indices = [index for number in range(3) for index in getattr(plan.step(number), kind)]
         assert len(indices) == len(set(indices))
