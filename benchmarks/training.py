@@ -1,6 +1,6 @@
 """How long is a whole training step on this device, synthesis included, and where does it go?
 
-    python benchmarks/training.py --page benchmarks/training.md    # on a GPU: the paper's batch of 64 at 256 x 256
+    python benchmarks/training.py    # on a GPU: the paper's batch of 64 at 256 x 256; --page FILE keeps the tables
     python benchmarks/training.py --size 64 --batch 4 2 2 --steps 3 --acceleration none   # to try it on a CPU
 
 The step is the training engine's own: what `python -m prn train` runs, with the plans drawn by its thread, the images
