@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -141,28 +142,33 @@ def freed() -> None:
     torch.compiler.reset()
 
 
-def training_rows(arguments: argparse.Namespace, device: torch.device, deadline: float) -> Iterator[str]:
+def rows(
+    arguments: argparse.Namespace, deadline: float, measured: Callable[[Settings, str], Iterator[str]]
+) -> Iterator[str]:
+    """What `measured` gives for each precision and acceleration, as long as there is time."""
     for precision in arguments.precision:
         for acceleration in arguments.acceleration:
+            name = f"{precision}, {acceleration}"
             if time.monotonic() > deadline:
-                yield f"| {precision}, {acceleration} | not measured: out of time | | |"
+                yield f"| {name} | not measured: out of time | | |"
                 continue
-            settings = settings_of(arguments, precision=precision, acceleration=acceleration)
-            method = method_of(settings, device)
-            step = training_step(method, inputs_of(settings))
-            ms, warm_up = milliseconds(step, arguments.steps)
-            yield f"| {precision}, {acceleration} | {ms:.1f} | {warm_up:.0f} | {peak_memory_mb() / 1024:.1f} |"
-            if arguments.profile and precision == "bfloat16" and acceleration == arguments.acceleration[0]:
-                arguments.profile.write_text(profile(step, 60), encoding="utf-8")
-            del step
+            yield from measured(settings_of(arguments, precision=precision, acceleration=acceleration), name)
             freed()
-            if precision == arguments.precision[0] and acceleration == arguments.acceleration[0]:
-                step = training_step(method, inputs_of(settings), synthesis=False)
-                ms, _ = milliseconds(step, arguments.steps)
-                yield f"| {precision}, {acceleration}, one batch again and again (no synthesis) | {ms:.1f} | | |"
-                del step
-            del method
-            freed()
+
+
+def training_rows(arguments: argparse.Namespace, device: torch.device, settings: Settings, name: str) -> Iterator[str]:
+    step = training_step(method_of(settings, device), inputs_of(settings))
+    ms, warm_up = milliseconds(step, arguments.steps)
+    yield f"| {name} | {ms:.1f} | {warm_up:.0f} | {peak_memory_mb() / 1024:.1f} |"
+    first = settings.train.acceleration == arguments.acceleration[0]
+    if arguments.profile and first and settings.train.precision == "bfloat16":
+        arguments.profile.write_text(profile(step, 60), encoding="utf-8")
+    del step
+    freed()
+    if first and settings.train.precision == arguments.precision[0]:
+        step = training_step(method_of(settings, device), inputs_of(settings), synthesis=False)
+        ms, _ = milliseconds(step, arguments.steps)
+        yield f"| {name}, one batch again and again (no synthesis) | {ms:.1f} | | |"
 
 
 def batches_row(arguments: argparse.Namespace, device: torch.device) -> str:
@@ -185,24 +191,17 @@ def _seconds(task: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def inference_rows(arguments: argparse.Namespace, device: torch.device, deadline: float) -> Iterator[str]:
-    images = np.random.default_rng(0).integers(0, 256, (32, arguments.size, arguments.size, 3), dtype=np.uint8)
-    for precision in arguments.precision:
-        for acceleration in arguments.acceleration:
-            if time.monotonic() > deadline:
-                yield f"| {precision}, {acceleration} | not measured: out of time | | |"
-                continue
-            settings = settings_of(arguments, precision=precision, acceleration=acceleration)
-            method = method_of(settings, device)
-            method.load(method._build(True).prediction_state())
-            times = measure(method, images, settings.predict.batch_size, settings.predict.timing_repeats)
-            cells = [
-                f"{1000 * times[f'batch{size}_median_s']:.3f} ({1000 * times[f'batch{size}_p95_s']:.3f})"
-                for size in sorted({1, settings.predict.batch_size})
-            ]
-            yield f"| {precision}, {acceleration} | {' | '.join(cells)} |"
-            del method
-            freed()
+def inference_rows(device: torch.device, settings: Settings, name: str) -> Iterator[str]:
+    size, batch = settings.tensors.size, settings.predict.batch_size
+    images = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
+    method = method_of(settings, device)
+    method.load(method._build(True).prediction_state())
+    times = measure(method, images, batch, settings.predict.timing_repeats)
+    cells = [
+        f"{1000 * times[f'batch{count}_median_s']:.3f} ({1000 * times[f'batch{count}_p95_s']:.3f})"
+        for count in sorted({1, batch})
+    ]
+    yield f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -233,11 +232,11 @@ def main() -> None:
     add("# Speed of training and inference", "")
     add(f"| training step of {batch} at {arguments.size} x {arguments.size} | ms | warm-up s | peak GiB |")
     add("|---|---:|---:|---:|", batches_row(arguments, device))
-    for row in training_rows(arguments, device, deadline):
+    for row in rows(arguments, deadline, partial(training_rows, arguments, device)):
         add(row)
     add("", f"| inference, median (95th percentile) | batch 1, ms | batch {arguments.inference_batch}, ms an image |")
     add("|---|---:|---:|")
-    for row in inference_rows(arguments, device, deadline):
+    for row in rows(arguments, deadline, partial(inference_rows, device)):
         add(row)
     facts = environment()
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "torch", "numpy"))

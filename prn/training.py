@@ -207,8 +207,8 @@ def peak_memory_mb() -> float:
 def seed_everything(seed: int, threads: int) -> None:
     """Fix torch's generator and thread count, and on a CPU choose deterministic algorithms where they exist.
 
-    A GPU's deterministic up-sampling and convolutions are far slower, and its results would still differ from one model
-    of GPU to the next.
+    On a GPU they are left off: PyTorch names them as often slower, and results would still differ from one model of GPU
+    to the next.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)

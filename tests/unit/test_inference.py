@@ -186,7 +186,7 @@ def test_replayed_steps_train_to_the_same_bytes(monkeypatch):
     assert not any("not accelerated" in line for line in said)
 
 
-def test_replayed_predictions_are_the_same_bytes(monkeypatch, trained):
+def test_replayed_predictions_are_those_of_whole_batches(monkeypatch, trained):
     made: list[Replayed] = []
     test = training_case.inputs(None).normals
     expected = loaded(trained[0]).predict(test)
