@@ -9,6 +9,7 @@ import dataclasses
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from prn.devices import one_gpu
 from prn.methods import METHODS
 from prn.methods.interface import FitInputs, FitReport, method_class
 from prn.prototypes import cluster_prototypes
+from prn.views import from_view
 
 SMALL, LARGE = BatchSettings(2, 1, 1), BatchSettings(4, 2, 2)
 STEPS_SMALL, STEPS_LARGE, STEPS_WHOLE = 4, 3, 6  # the first of each warms up; at most 20 together
@@ -95,10 +97,13 @@ def probe(settings: Settings) -> Cost:
     )
 
 
-def probe_alone(settings: Settings) -> Cost:
-    """`probe` on a GPU that no other job uses, where there are GPUs; for a process of its own."""
+def probe_alone(view: Mapping[str, Any]) -> Cost:
+    """`probe` on a GPU that no other job uses, where there are GPUs; for a process of its own.
+
+    `view`: the resolved variant's settings as plain data, since settings with parts left out cannot be sent there.
+    """
     with one_gpu():
-        return probe(settings)
+        return probe(from_view(view))
 
 
 def _steps(fit: Any, settings: Settings, device: torch.device) -> tuple[Any, float, float, int, bool]:

@@ -129,3 +129,15 @@ def test_the_command_prints_an_estimate_from_its_probes(project, tmp_path, monke
     assert "probe 1 of 1 (prn): 2.00 s a step of the whole batch, from two smaller batches, 7 steps tried" in said
     assert "3 side by side" in said
     assert "mvtec/cup: run `python -m prn index`" in said
+
+
+def test_the_command_probes_in_a_process_of_its_own(project, tmp_path, capsys):
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(
+        "benchmark:\n  seeds: [1]\n  datasets:\n    mvtec: {categories: [bottle], variants: [untrained]}\n"
+        + "".join(f"    {name}: {{categories: [], variants: []}}\n" for name in NOTHING)
+        + "tensors: {size: 64}\nevaluate: {bootstrap: 10}\n",
+        encoding="utf-8",
+    )
+    assert main(["estimate", "--params", str(project / "params.yaml"), "--preset", str(preset)]) == 0
+    assert "probe 1 of 1 (untrained): no steps, 0 steps tried" in capsys.readouterr().out
