@@ -23,6 +23,7 @@ from prn.devices import one_gpu
 from prn.methods import METHODS
 from prn.methods.interface import FitInputs, FitReport, method_class
 from prn.prototypes import cluster_prototypes
+from prn.strict import with_fields
 from prn.views import from_view
 
 SMALL, LARGE = BatchSettings(2, 1, 1), BatchSettings(4, 2, 2)
@@ -70,7 +71,7 @@ def probe(settings: Settings) -> Cost:
 
     def fit(batch: BatchSettings, steps: int) -> tuple[Any, FitReport]:
         train = dataclasses.replace(settings.train, batch=batch, steps=steps)
-        method = method_class(settings.method)(dataclasses.replace(settings, train=train), weights, prototypes, device)
+        method = method_class(settings.method)(with_fields(settings, train=train), weights, prototypes, device)
         return method, method.fit(inputs)
 
     if by_steps:
