@@ -97,14 +97,20 @@ def test_counts_come_from_the_publication_or_are_unknown(tmp_path, monkeypatch):
     assert counts("mine", "part", 10) is None
 
 
-def test_the_command_prints_an_estimate_from_its_probes(project, tmp_path, monkeypatch, capsys):
-    preset = tmp_path / "preset.yaml"
+def written_preset(folder, mvtec, size):
+    """A preset of some of MVTec AD alone, from a folder that need not be there."""
+    preset = folder / "preset.yaml"
     preset.write_text(
-        "benchmark:\n  seeds: [1]\n  datasets:\n    mvtec: {categories: [bottle, cup], variants: [prn]}\n"
+        f"benchmark:\n  seeds: [1]\n  datasets:\n    mvtec: {mvtec}\n"
         + "".join(f"    {name}: {{categories: [], variants: []}}\n" for name in NOTHING)
-        + "download: {sources: {mvtec: /nowhere}}\ntensors: {size: 32}\nevaluate: {bootstrap: 10}\n",
+        + f"download: {{sources: {{mvtec: /nowhere}}}}\ntensors: {{size: {size}}}\nevaluate: {{bootstrap: 10}}\n",
         encoding="utf-8",
     )
+    return preset
+
+
+def test_the_command_prints_an_estimate_from_its_probes(project, tmp_path, monkeypatch, capsys):
+    preset = written_preset(tmp_path, "{categories: [bottle, cup], variants: [prn]}", size=32)
 
     class Here:
         """A pool that computes in this process."""
@@ -132,12 +138,6 @@ def test_the_command_prints_an_estimate_from_its_probes(project, tmp_path, monke
 
 
 def test_the_command_probes_in_a_process_of_its_own(project, tmp_path, capsys):
-    preset = tmp_path / "preset.yaml"
-    preset.write_text(
-        "benchmark:\n  seeds: [1]\n  datasets:\n    mvtec: {categories: [bottle], variants: [untrained]}\n"
-        + "".join(f"    {name}: {{categories: [], variants: []}}\n" for name in NOTHING)
-        + "tensors: {size: 64}\nevaluate: {bootstrap: 10}\n",
-        encoding="utf-8",
-    )
+    preset = written_preset(tmp_path, "{categories: [bottle], variants: [untrained]}", size=64)
     assert main(["estimate", "--params", str(project / "params.yaml"), "--preset", str(preset)]) == 0
     assert "probe 1 of 1 (untrained): no steps, 0 steps tried" in capsys.readouterr().out
