@@ -139,5 +139,6 @@ def test_the_command_prints_an_estimate_from_its_probes(project, tmp_path, monke
 
 def test_the_command_probes_in_a_process_of_its_own(project, tmp_path, capsys):
     preset = written_preset(tmp_path, "{categories: [bottle], variants: [untrained]}", size=64)
-    assert main(["estimate", "--params", str(project / "params.yaml"), "--preset", str(preset)]) == 0
+    command = ["estimate", "--params", str(project / "params.yaml"), "--preset", str(preset)]
+    assert main([*command, "--root", str(tmp_path)]) == 0
     assert "probe 1 of 1 (untrained): no steps, 0 steps tried" in capsys.readouterr().out
