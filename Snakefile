@@ -1,13 +1,10 @@
 # PRN as a benchmark: `snakemake --cores 8 all` makes every table of the paper. See README.md.
 # With other settings laid over params.yaml: snakemake --directory runs/demo --configfile workflow/presets/demo.yaml ...
-import gc
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.14")
-# All of a plan of thousands of jobs is kept: looking for garbage in it makes planning a quarter longer.
-gc.set_threshold(200_000, 50, 100)
 
 
 report: "workflow/report/workflow.rst"
@@ -16,6 +13,7 @@ report: "workflow/report/workflow.rst"
 configfile: str(Path(workflow.basedir) / "params.yaml")
 
 
+include: "workflow/rules/speed.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/split.smk"
@@ -25,7 +23,6 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/parts.smk"
 include: "workflow/rules/adopt.smk"
-include: "workflow/rules/scheduling.smk"
 
 
 localrules:

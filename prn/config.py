@@ -244,6 +244,7 @@ class ReportSettings:
 
     tolerance: NotNegative = 1.0
     figure_rows: AtLeastOne = 6
+    credits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +325,9 @@ def check_settings(settings: Settings) -> None:
     for name in settings.download.sources:
         if name not in (*dataset_names(), *settings.benchmark.datasets):
             raise SettingsError(f"download.sources.{name}: unknown data set; {suggestion(name, dataset_names())}")
+    own = [name for name in settings.benchmark.datasets if name not in dataset_names()]
+    for name in set(settings.report.credits).difference(own):
+        raise SettingsError(f"report.credits.{name}: no data set of your own here; {suggestion(name, own)}")
     for name, run in settings.benchmark.datasets.items():
         path = f"benchmark.datasets.{name}"
         if name not in dataset_names() and name not in settings.download.sources:

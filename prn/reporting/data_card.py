@@ -37,7 +37,7 @@ def data_card_page(root: Path, settings: Settings, results: Results) -> Page:
         " Areas are measured at full resolution."
     )
     for dataset in [*results.datasets(), TEXTURES]:
-        page.add(Heading(dataset_name(dataset)), *_terms(root, dataset))
+        page.add(Heading(dataset_name(dataset)), *_terms(root, dataset, settings))
         if dataset == TEXTURES:
             page.add(*_textures(root))
         else:
@@ -45,7 +45,7 @@ def data_card_page(root: Path, settings: Settings, results: Results) -> Page:
     return page
 
 
-def _terms(root: Path, dataset: str) -> list[Block]:
+def _terms(root: Path, dataset: str, settings: Settings) -> list[Block]:
     """Licence, citation and checksums."""
     lines = []
     if dataset in registry():
@@ -53,7 +53,8 @@ def _terms(root: Path, dataset: str) -> list[Block]:
         lines += [f"[{facts.title}]({facts.home}), licence {facts.licence}", f"please cite: {facts.citation}"]
         lines += [facts.note] if facts.note else []
     else:
-        lines.append("a data set of the user's own: its licence is not known here")
+        credit = settings.report.credits.get(dataset, "its licence is not known here (setting `report.credits`)")
+        lines.append(f"a data set of the user's own: {credit}")
     receipt = _json(root / "data" / "receipts" / f"{dataset}.json")
     if receipt is None:
         lines.append("not obtained in this run")

@@ -105,7 +105,8 @@ def failures_page(
     """Worst misses, false alarms and defect types per data set, then the runs without results."""
     page = Page("failures.md", generated_title("Failures", settings))
     page.add(
-        "Images that PRN's image score ranks worst (first seed). A *miss* is a defective image below good ones, a"
+        "Images that the image score ranks worst, by PRN or else by the variant named below the pictures (first seed)."
+        " A *miss* is a defective image below good ones, a"
         " *false alarm* a good image above defective ones; the share says of how many. A share of 0 % is no error:"
         " it is the image that came closest to one."
     )

@@ -19,7 +19,7 @@ from prn.reporting.grids import RULE, MethodMaps, choose, methods_grid, score_gr
 from prn.reporting.results import Results, Run
 from prn.reporting.score_figures import curves_figure, histogram_figure
 from prn.reporting.sheets import synthesis_sheet
-from prn.reporting.wording import compared_variants, dataset_name, groups_of, listing, variant_name
+from prn.reporting.wording import UNTRAINED, compared_variants, dataset_name, groups_of, listing, variant_name
 
 
 @dataclass(slots=True)
@@ -80,8 +80,12 @@ class Studio:
         return [name for name in names if self.results.seeds_of(dataset, category, name)]
 
     def first_run(self, dataset: str, category: str, variant: str | None = None) -> Run:
-        """The first seed of a variant (PRN, else the first that was run); raises an empty `NoEvidence` without one."""
+        """The first seed of a variant (PRN, else the first that was run); raises an empty `NoEvidence` without one.
+
+        The control comes last: where anything else was run, its failures are of no interest.
+        """
         names = [variant] if variant else self.shown_variants(dataset, category)
+        names = sorted(names, key=lambda name: name == UNTRAINED)
         for name in names:
             seeds = self.results.seeds_of(dataset, category, name)
             if seeds:

@@ -36,12 +36,19 @@ NAIVE = {"mean-image": "distance to the mean image", "colour-threshold": "colour
 
 
 def image_credit(dataset: str, settings: Settings) -> list[str]:
-    """Whose images a page's pictures show, and under which licence; nothing for generated images or a user's own."""
-    if settings.benchmark.generated_images or dataset not in dataset_names():
+    """Whose images a page's pictures show, and under which licence; nothing for generated images.
+
+    Of a data set of the user's own what `report.credits` says, nothing without.
+    """
+    credit = settings.report.credits.get(dataset, "")
+    if dataset in dataset_names():
+        facts = find(dataset)
+        credit = f"[{facts.title}]({facts.home}), {facts.licence}"
+    if settings.benchmark.generated_images or not credit:
         return []
-    facts, textures = find(dataset), find(TEXTURES)
+    textures = find(TEXTURES)
     return [
-        f"Pictures: images of [{facts.title}]({facts.home}), {facts.licence}; textures in contact sheets:"
+        f"Pictures: images of {credit}; textures in contact sheets:"
         f" [{textures.title}]({textures.home}), {textures.licence}."
     ]
 

@@ -78,6 +78,15 @@ def test_no_page_names_a_folder_of_this_machine(world) -> None:
             assert "/home/" not in text, page
 
 
+def test_without_prn_the_trained_variant_shows_where_it_fails_and_not_the_control(tmp_path: Path) -> None:
+    settings = make_settings({"mvtec": ["bottle"]}, ["untrained", "patchcore"], [42])
+    make_world(tmp_path, settings)
+    build(tmp_path, settings)
+    failures = (tmp_path / "reports/failures.md").read_text(encoding="utf-8")
+    assert "PatchCore, seed 42" in failures
+    assert "untrained, seed" not in failures
+
+
 def test_nothing_run_is_a_report_that_says_so(tmp_path: Path) -> None:
     settings = make_settings({"mvtec": ["bottle"]}, ["prn", "untrained"], [42])
     build(tmp_path, settings)

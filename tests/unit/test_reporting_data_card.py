@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,15 @@ def test_textures_are_counted_by_folder(tmp_path: Path) -> None:
     cache = TextureTensors(np.zeros((3, 8, 8, 3), np.uint8), paths, "")
     cache.save(tmp_path / "data/tensors/dtd/textures/8.safetensors")
     assert "3 textures in 2 folders, at 8x8" in card(tmp_path, settings)
+
+
+def test_the_licence_of_ones_own_images_is_as_the_settings_say(world) -> None:
+    root, settings = world
+    assert "its licence is not known here (setting `report.credits`)" in card(root, settings)
+    stated = replace(settings, report=replace(settings.report, credits={"own": "made by us, CC0"}))
+    text = card(root, stated)
+    assert "a data set of the user's own: made by us, CC0" in text
+    assert "not known here" not in text
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

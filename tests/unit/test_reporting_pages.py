@@ -9,8 +9,10 @@ from statistics import fmean, stdev
 
 import pytest
 
+from prn.config import ReportSettings
 from prn.reporting import build
 from prn.reporting.delta import judge
+from prn.reporting.wording import image_credit
 from tests.unit.reporting_world import make_settings, make_world
 
 CATEGORIES = {"mvtec": ["bottle", "carpet"], "btad": ["01", "02", "03"]}
@@ -289,3 +291,12 @@ def test_pages_with_pictures_name_the_data_sets_licence(reports: Path, page: str
     text = (reports / page).read_text(encoding="utf-8")
     assert "MVTec AD](https://www.mvtec.com/company/research/datasets/mvtec-ad), CC BY-NC-SA 4.0" in text
     assert "research use only" in text  # the textures'
+
+
+def test_pages_name_whose_the_images_of_ones_own_data_set_are() -> None:
+    settings = make_settings({"own": ["part"], "mvtec": ["pill"]}, ["prn"], [42])
+    assert image_credit("own", settings) == []
+    settings = replace(settings, report=ReportSettings(credits={"own": "[Own](https://own.example), CC0"}))
+    (line,) = image_credit("own", settings)
+    assert "[Own](https://own.example), CC0" in line
+    assert "research use only" in line

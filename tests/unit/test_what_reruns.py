@@ -134,6 +134,14 @@ def test_the_leaves_of_the_settings_rerun_exactly_the_stages_of_the_table(projec
         elif leaf.startswith("variants.") and leaf != "variants.prn":
             base["variants"][leaf.split(".")[1]] = {"model": {"fusion_norm": False}}
             after = digests(parse_settings(base))
+        elif leaf == "report.credits":
+            base["download"]["sources"] = {"own": "/elsewhere"}
+            base["benchmark"]["datasets"]["own"] = {"categories": [], "variants": []}
+            without = digests(parse_settings(base))
+            base["report"]["credits"] = {"own": "me"}
+            after = digests(parse_settings(base))
+            assert {stage for stage in after if after[stage] != without[stage]} == expected(leaf)
+            continue
         else:
             after = digests(parse_settings(changed(base, leaf)))
         read = {stage for stage in after if after[stage] != before[stage]}

@@ -80,6 +80,7 @@ def needs(variant, what):
     return METHODS[method_of(variant)].needs(what, resolved(variant))
 
 
+@lru_cache(maxsize=None)
 def execution_of(variant):
     """How a variant's training runs, without a say in its result: a resource, since a changed one reruns nothing."""
     return json.dumps(execution(resolved(variant)), separators=(",", ":"))
@@ -108,7 +109,11 @@ for variant in SETTINGS.variants:
 
 
 def made(artefact):
-    """An input as two: the file itself, whose time stamp is ignored, and its digest file, which counts."""
+    """An input as two: the file itself, whose time stamp is ignored, and its digest file, which counts.
+
+    For files that are made again only because someone reads them. What `kept` asks for is made again anyhow, so its
+    readers name the digest alone: half the files for Snakemake to look at.
+    """
     return [ancient(artefact), digest_file(artefact)]
 
 
@@ -184,19 +189,19 @@ def prototypes_inputs(wildcards):
     settings, seed = PROTOTYPES[wildcards.digest]
     backbone = layout.BACKBONE.format(backbone=json.loads(settings)["model"]["backbone"])
     return [
-        *made(layout.SPLIT.format(dataset=wildcards.dataset, category=wildcards.category, seed=seed)),
-        *made(layout.INDEX.format(**wildcards)),
+        digest_file(layout.SPLIT.format(dataset=wildcards.dataset, category=wildcards.category, seed=seed)),
+        digest_file(layout.INDEX.format(**wildcards)),
         *made(backbone),
     ]
 
 
 def train_inputs(wildcards):
-    files = [*made(layout.SPLIT.format(**wildcards)), *made(layout.INDEX.format(**wildcards))]
+    files = [digest_file(layout.SPLIT.format(**wildcards)), digest_file(layout.INDEX.format(**wildcards))]
     if needs(wildcards.variant, "backbone"):
         files += made(backbone_of(wildcards.variant))
     prototypes = prototypes_of(wildcards)
     if prototypes:
-        files += made(prototypes)
+        files.append(digest_file(prototypes))
     if needs(wildcards.variant, "textures"):
         files += made(TEXTURES_SOURCE)
     return files

@@ -3,14 +3,14 @@
 
 rule phase_evaluate:
     input:
-        [metrics_of(cell) for cell in CELLS],
+        lambda wildcards: [metrics_of(cell) for cell in CELLS],
 
 
 rule predict:
     input:
-        made(layout.CHECKPOINT),
-        made(layout.SPLIT),
-        made(layout.INDEX),
+        digest_file(layout.CHECKPOINT),
+        digest_file(layout.SPLIT),
+        digest_file(layout.INDEX),
     output:
         outputs(layout.PREDICTIONS),
         layout.TIMING,
@@ -37,8 +37,8 @@ rule evaluate:
         ancient(layout.TIMING),
         digest_file(layout.CHECKPOINT),
         ancient(layout.RUN_CARD),
-        made(layout.SPLIT),
-        made(layout.INDEX),
+        digest_file(layout.SPLIT),
+        digest_file(layout.INDEX),
     output:
         report(
             layout.METRICS,

@@ -10,7 +10,7 @@ rule phase_report:
 
 rule report:
     input:
-        [metrics_of(cell) for cell in CELLS],
+        lambda wildcards: [metrics_of(cell) for cell in CELLS],
     output:
         [shown_in_report(path) for path in REPORT_OUTPUTS],
     log:

@@ -4,7 +4,7 @@
 
 rule phase_train:
     input:
-        [layout.CHECKPOINT.format(**cell) for cell in CELLS],
+        lambda wildcards: [layout.CHECKPOINT.format(**cell) for cell in CELLS],
 
 
 rule train:

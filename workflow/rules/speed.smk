@@ -1,0 +1,41 @@
+# Snakemake itself made faster for a workflow of thousands of jobs. Nothing here has a say in what is run.
+import gc
+
+import snakemake.common
+import snakemake.rules
+
+# All of a plan is kept: looking for garbage in it makes planning a quarter longer.
+gc.set_threshold(200_000, 50, 100)
+
+
+def inspect_functions_once():
+    """Remember what the functions for inputs, parameters and resources take: Snakemake asks 15 times a job."""
+    inspect, known = snakemake.common.get_function_params, {}
+
+    def remembered(function):
+        key = getattr(function, "__func__", function)  # a bound method is a new object each time
+        if key not in known:
+            known[key] = inspect(function)
+        return known[key]
+
+    snakemake.common.get_function_params = snakemake.rules.get_function_params = remembered
+
+
+def start_jobs_without_a_limit(workflow):
+    """Switch off the limit of jobs that start in a second, unless they are handed to a cluster, whose executor keeps it.
+
+    On one machine it costs more and more: each finished job leaves a timer behind that wakes the scheduler once a second
+    until the run ends.
+    """
+    prepare = workflow._prepare_dag
+
+    def prepare_without_limit(*arguments, **options):
+        if workflow.local_exec and workflow.scheduling_settings is not None:
+            workflow.scheduling_settings.max_jobs_per_timespan = None
+        prepare(*arguments, **options)
+
+    workflow._prepare_dag = prepare_without_limit
+
+
+inspect_functions_once()
+start_jobs_without_a_limit(workflow)
