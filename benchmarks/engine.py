@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,6 +33,7 @@ import torch
 from prn.backbone import BACKBONE_CHANNELS, Backbone, normalise, random_weights
 from prn.config import Settings
 from prn.methods.prn import Method
+from prn.model.describe import describe, total
 from prn.model.losses import prn_loss
 from prn.model.network import PRN
 from prn.prototypes import Prototypes
@@ -173,7 +175,34 @@ def bars(found: dict[int, dict[str, list[float]]]) -> list[str]:
     if 8 in found:
         layout = ratio(found[8], PLAIN, "PRN")
         lines.append(_bar("plain layout / channels last, forward of 8", "at least 1.2", layout, layout >= 1.2))
+        lines.append(_most_a_layout_gains(statistics.median(found[8][PLAIN]) / 8))
     return lines
+
+
+def _most_a_layout_gains(plain: float) -> str:
+    """A row: `plain` seconds an image over the time that its products alone take at this processor's fastest rate."""
+    rate, flops = fastest_rate(), 2e9 * total(describe(Settings().model, (SIZE, SIZE))).gmac
+    name = f"plain layout / its products alone at the fastest rate seen here, {rate / 1e9:.0f} GFLOP/s"
+    return f"| {name} | - | {plain * rate / flops:.2f} | the most that any layout could gain |"
+
+
+def fastest_rate(rounds: int = 15) -> float:
+    """The highest FLOP a CPU second of one thread: a matrix product, and PRN's 3x3 convolutions in both layouts."""
+    square = torch.randn(2048, 2048)
+    tasks: list[tuple[Task, int]] = [(lambda: square @ square, 2 * 2048**3)]
+    for channels, side in ((64, 64), (128, 64), (128, 32), (256, 32), (256, 16), (512, 16)):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            images = torch.randn(8, channels, side, side).contiguous(memory_format=layout)
+            weight = torch.randn(channels, channels, 3, 3).contiguous(memory_format=layout)
+            call = partial(torch.nn.functional.conv2d, images, weight, padding=1)
+            tasks.append((call, 2 * 8 * side * side * channels * channels * 9))
+    fastest = 0.0
+    for task, flops in tasks:
+        for _ in range(rounds):
+            start = time.process_time()
+            task()
+            fastest = max(fastest, flops / (time.process_time() - start))
+    return fastest
 
 
 def _bar(name: str, promised: str, value: float, holds: bool) -> str:

@@ -74,6 +74,15 @@ def test_the_readmes_rule_graph_is_the_workflows(project, tmp_path):
     assert reached(shown) == {(a, b) for a, b in reached(edges) if b != "all"}
 
 
+def test_the_slurm_profile_asks_for_a_gpu_for_each_rule_that_takes_one(project):
+    profile = yaml.safe_load((project / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    text = "".join(file.read_text(encoding="utf-8") for file in (project / "workflow/rules").glob("*.smk"))
+    rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    taking = {rule.partition(":")[0] for rule in rules if re.search(r"^ +gpu=", rule, re.MULTILINE)}
+    assert taking == {"prototypes", "train", "predict"}
+    assert profile["set-resources"] == {rule: {"gpu": 1} for rule in taking}
+
+
 def test_names_with_spaces_reach_the_commands_in_one_piece(project):
     for file in (project / "workflow/rules").glob("*.smk"):
         text = file.read_text(encoding="utf-8")

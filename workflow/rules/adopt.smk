@@ -55,7 +55,8 @@ async def adopt(dag):
                 persistence.cleanup(job)
             dag.forcefiles.update(job.output)
             others[str(job.output[0])] = reason
-    persistence.deactivate_cache()  # it remembers that there were no records
+    if adopted or others:
+        persistence.deactivate_cache()  # it remembers that there were no records
     if adopted:
         print(f"{adopted} files without records match their provenance: taken over, not made again", file=sys.stderr)
     if others:

@@ -12,6 +12,7 @@ rule phase_index:
 
 
 rule download:
+    localrule: True  # on a cluster often the login node alone reaches the internet
     output:
         outputs(layout.RECEIPT),
     log:

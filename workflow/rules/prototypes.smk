@@ -7,6 +7,7 @@ rule phase_prototypes:
 
 
 rule weights:
+    localrule: True  # may be downloaded, as archives
     output:
         outputs(layout.BACKBONE),
     log:

@@ -1,8 +1,10 @@
 # Snakemake itself made faster for a workflow of thousands of jobs. Nothing here has a say in what is run.
 import gc
+from functools import lru_cache
 
 import snakemake.common
 import snakemake.rules
+from snakemake.persistence.file import FilePersistence
 
 # All of a plan is kept: looking for garbage in it makes planning a quarter longer.
 gc.set_threshold(200_000, 50, 100)
@@ -19,6 +21,12 @@ def inspect_functions_once():
         return known[key]
 
     snakemake.common.get_function_params = snakemake.rules.get_function_params = remembered
+
+
+def remember_all_records():
+    """Keep what was read of finished jobs: Snakemake keeps 128 records, and a plan asks for each of thousands twice."""
+    read = FilePersistence._read_record_cached.__wrapped__
+    FilePersistence._read_record_cached = lru_cache(maxsize=None)(read)
 
 
 def start_jobs_without_a_limit(workflow):
@@ -38,4 +46,5 @@ def start_jobs_without_a_limit(workflow):
 
 
 inspect_functions_once()
+remember_all_records()
 start_jobs_without_a_limit(workflow)
