@@ -19,6 +19,7 @@ from prn.reporting.wording import (
     signed,
 )
 
+LIGHT = "prn-light"
 WHAT = {
     "prn-unet": "U-Net only (Table 4)",
     "prn-no-msa": "without multi-size self-attention (Table 4)",
@@ -42,8 +43,8 @@ def ablations_page(settings: Settings, results: Results, grids: list[Block]) -> 
     page = Page("ablations.md", generated_title("Ablations", settings))
     page.add(
         *generated_note(settings),
-        "What each change costs or brings: the variant minus `prn` on the categories and seeds that both have. The"
-        " paper's difference is that of its MVTec AD means.",
+        "What each change costs or brings: the variant minus `prn` (minus `prn-light` where the name begins with it) on"
+        " the categories and seeds that both have. The paper's difference is that of its MVTec AD means.",
     )
     rows = [row for dataset in results.datasets() for row in _rows(dataset, settings, results)]
     header = ["Data set", "Variant", "What changes", "Categories", *(f"Δ {METRIC_NAMES[metric]}" for metric in METRICS)]
@@ -59,7 +60,7 @@ def ablations_page(settings: Settings, results: Results, grids: list[Block]) -> 
         header = ["Data set", "Category", "Variant", *(METRIC_NAMES[metric] for metric in METRICS)]
         page.add(
             Heading("Every variant, category by category"),
-            "Mean over the seeds, ± their standard deviation; `prn` and the untrained control first.",
+            "Mean over the seeds, ± their standard deviation; what the variants are compared with first.",
             Table(header, values, left=3),
         )
     return page
@@ -70,7 +71,8 @@ def _values(dataset: str, results: Results) -> list[list[str]]:
     changed = [name for name in results.variants(dataset) if is_ablation(name)]
     if not changed:
         return []
-    base = [name for name in ("prn", UNTRAINED) if name in results.variants(dataset)]
+    compared = {"prn", UNTRAINED, *map(_base, changed)}
+    base = [name for name in ("prn", LIGHT, UNTRAINED) if name in compared & set(results.variants(dataset))]
     names = [*base, *changed]
     rows = []
     for category in [*results.categories(dataset), MEAN]:
@@ -89,7 +91,7 @@ def _values(dataset: str, results: Results) -> list[list[str]]:
 def _rows(dataset: str, settings: Settings, results: Results) -> list[list[str]]:
     rows = []
     for variant in [name for name in results.variants(dataset) if is_ablation(name)]:
-        found = {metric: effect(results, dataset, variant, metric) for metric in METRICS}
+        found = {metric: effect(results, dataset, variant, metric, _base(variant)) for metric in METRICS}
         count = max((cell[1] for cell in found.values() if cell), default=0)
         row = [dataset_name(dataset), f"`{variant}`", what(variant, settings)]
         row.append(str(count) if count else "not run")
@@ -97,6 +99,11 @@ def _rows(dataset: str, settings: Settings, results: Results) -> list[list[str]]
         row += [_paper(dataset, variant, metric) for metric in METRICS]
         rows.append(row)
     return rows
+
+
+def _base(variant: str) -> str:
+    """What an ablation is compared with."""
+    return LIGHT if variant.startswith(f"{LIGHT}-") else "prn"
 
 
 def effect(results: Results, dataset: str, variant: str, metric: str, base: str = "prn") -> tuple[float, int] | None:

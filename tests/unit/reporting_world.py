@@ -23,6 +23,8 @@ SKILL = {
     "mean-image": 0.1,
     "colour-threshold": 0.05,
     "prn-no-msa": 0.8,
+    "prn-light": 0.7,
+    "prn-light-ea-only": 0.9,
     "patchcore": 0.9,
     "cflow": 0.7,
     "draem": 0.65,

@@ -240,6 +240,20 @@ def test_ablations_compare_on_the_same_categories(reports: Path, values: dict) -
     assert float(row[header.index("Δ AP")]) == pytest.approx(fmean(differences), abs=0.0501)
 
 
+def test_a_change_of_the_light_network_is_compared_with_the_light_network(tmp_path: Path) -> None:
+    settings = make_settings({"mvtec": ["bottle"]}, ["prn-light", "prn-light-ea-only", "untrained"], [42])
+    make_world(tmp_path, settings, predictions=False)
+    build(tmp_path, settings)
+    (header, row), (_, *every) = (
+        next(iter(tables(tmp_path / "reports/ablations.md").values()))[0],
+        tables(tmp_path / "reports/ablations.md")["Every variant, category by category"][0],
+    )
+    shown = {line[2]: float(plain(line[-1])) for line in every if line[1] == "bottle"}
+    assert list(shown) == ["`prn-light`", "`untrained`", "`prn-light-ea-only`"]
+    difference = shown["`prn-light-ea-only`"] - shown["`prn-light`"]
+    assert float(row[header.index("Δ AP")]) == pytest.approx(difference, abs=0.151)
+
+
 def test_the_headline_shows_spread(reports: Path, values: dict) -> None:
     rows = tables(reports / "README.md")["Verdict"][0]
     row = next(row for row in rows if row[0].startswith("[MVTec") and row[1] == "PRN")
