@@ -171,6 +171,13 @@ def test_run_rerun_delete_and_change(bench):
     }.items():
         file, aside = bench.folder / name, bench.folder / "aside"
         file.rename(aside)
+        phase = {
+            "index": "phase_prototypes",
+            "split": "phase_train",
+            "prototypes": "phase_train",
+            "train": "phase_evaluate",
+        }
+        assert rule not in phase or rule in planned(bench.snakemake("-n", phase[rule]).stdout), name
         assert set(bench.plan()) == {rule} | follows.get(
             rule, {"predict", "evaluate", "report"} if rule == "train" else {"report"}
         ), name

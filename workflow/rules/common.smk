@@ -169,19 +169,20 @@ def prototypes_of(cell):
     return None if digest is None else layout.PROTOTYPES.format(**{**cell, "digest": digest})
 
 
-def kept(cells):
-    """What cells keep beside the pages: asked for by name, so that a file that was deleted is made again."""
-    files = [
-        file
-        for cell in cells
-        for file in (
-            layout.INDEX.format(**cell),
-            layout.SPLIT.format(**cell),
-            prototypes_of(cell),
-            layout.CHECKPOINT.format(**cell),
-            metrics_of(cell),
-        )
-    ]
+# What a cell keeps beside the pages, in the order in which it is made.
+KEPT = {
+    "index": lambda cell: layout.INDEX.format(**cell),
+    "split": lambda cell: layout.SPLIT.format(**cell),
+    "prototypes": prototypes_of,
+    "checkpoint": lambda cell: layout.CHECKPOINT.format(**cell),
+    "metrics": metrics_of,
+}
+
+
+def kept(cells, last="metrics"):
+    """What cells keep, up to a kind: asked for by name, so that a file that was deleted is made again."""
+    kinds = list(KEPT)[: list(KEPT).index(last) + 1]
+    files = (KEPT[kind](cell) for cell in cells for kind in kinds)
     return list(filter(None, dict.fromkeys(files)))
 
 

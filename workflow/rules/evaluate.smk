@@ -3,7 +3,7 @@
 
 rule phase_evaluate:
     input:
-        lambda wildcards: [metrics_of(cell) for cell in CELLS],
+        lambda wildcards: kept(CELLS),
 
 
 rule predict:

@@ -3,7 +3,7 @@
 
 rule phase_prototypes:
     input:
-        sorted({path for path in map(prototypes_of, CELLS) if path}),
+        lambda wildcards: kept(CELLS, last="prototypes"),
 
 
 rule weights:

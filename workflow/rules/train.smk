@@ -4,7 +4,7 @@
 
 rule phase_train:
     input:
-        lambda wildcards: [layout.CHECKPOINT.format(**cell) for cell in CELLS],
+        lambda wildcards: kept(CELLS, last="checkpoint"),
 
 
 rule train:
