@@ -12,13 +12,13 @@ rule phase_index:
 
 
 rule download:
-    localrule: True  # on a cluster often the login node alone reaches the internet
     output:
         outputs(layout.RECEIPT),
     log:
         "data/logs/download/{dataset}.log",
     priority: 1
     retries: 1
+    localrule: True  # on a cluster often the login node alone reaches the internet
     conda:
         "../envs/prn.yaml"
     params:

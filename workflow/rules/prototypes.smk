@@ -7,12 +7,12 @@ rule phase_prototypes:
 
 
 rule weights:
-    localrule: True  # may be downloaded, as archives
     output:
         outputs(layout.BACKBONE),
     log:
         "data/logs/weights/{backbone}.log",
     priority: 1
+    localrule: True  # may be downloaded, as archives
     conda:
         "../envs/prn.yaml"
     params:
