@@ -184,9 +184,18 @@ def _methods_grid(digests: dict[str, list[Digest]], studio: Studio, dataset: str
 
 
 def _distance_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
-    run = studio.first_run(dataset, category)
+    """Of the first variant that has prototypes; raises the first stated reason where there is none."""
     path = f"figures/{dataset}/{category}_distances.png"
-    distance_grid(studio.root, studio.scored(run).evidence, studio.folder / path)
+    reason = NoEvidence()
+    for name in studio.shown_variants(dataset, category):
+        try:
+            run = studio.first_run(dataset, category, name)
+            distance_grid(studio.root, studio.scored(run).evidence, studio.folder / path)
+            break
+        except NoEvidence as missing:
+            reason = reason if str(reason) else missing
+    else:
+        raise reason
     figure = Figure(
         path,
         f"{dataset_name(dataset)} {category}: distance to the nearest prototype at three scales beside the score map",
