@@ -186,7 +186,7 @@ def _most_a_layout_gains(plain: float) -> str:
     return f"| {name} | - | {plain * rate / flops:.2f} | the most that any layout could gain |"
 
 
-def fastest_rate(rounds: int = 15) -> float:
+def fastest_rate(rounds: int = 5) -> float:
     """The highest FLOP a CPU second of one thread: a matrix product, and PRN's 3x3 convolutions in both layouts."""
     square = torch.randn(2048, 2048)
     tasks: list[tuple[Task, int]] = [(lambda: square @ square, 2 * 2048**3)]
