@@ -1,6 +1,6 @@
 """How long does Snakemake plan the full benchmark, beside a bare Snakefile with as many empty jobs?
 
-    python benchmarks/planning.py --page benchmarks/planning.md      # a few minutes
+    python benchmarks/planning.py --page benchmarks/planning.md      # half an hour
 
 In a temporary folder: a dry run of `all` with `params.yaml` where nothing exists, then the same where everything does
 (empty files, recorded as finished with `snakemake --touch`) and nothing is to be done. The two Snakefiles take turns;

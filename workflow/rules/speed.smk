@@ -1,10 +1,15 @@
-# Snakemake itself made faster for a workflow of thousands of jobs. Nothing here has a say in what is run.
+# Snakemake itself made faster for a workflow of thousands of jobs. Nothing here has a say in what is run: where a version
+# of Snakemake lacks what is made faster, it stays as it is.
 import gc
 from functools import lru_cache
 
 import snakemake.common
 import snakemake.rules
-from snakemake.persistence.file import FilePersistence
+
+try:
+    from snakemake.persistence.file import FilePersistence
+except ImportError:  # older versions have one kind of persistence
+    from snakemake.persistence import Persistence as FilePersistence
 
 # All of a plan is kept: looking for garbage in it makes planning a quarter longer.
 gc.set_threshold(200_000, 50, 100)
@@ -12,6 +17,8 @@ gc.set_threshold(200_000, 50, 100)
 
 def inspect_functions_once():
     """Remember what the functions for inputs, parameters and resources take: Snakemake asks 15 times a job."""
+    if not all(hasattr(module, "get_function_params") for module in (snakemake.common, snakemake.rules)):
+        return
     inspect, known = snakemake.common.get_function_params, {}
 
     def remembered(function):
@@ -25,8 +32,9 @@ def inspect_functions_once():
 
 def remember_all_records():
     """Keep what was read of finished jobs: Snakemake keeps 128 records, and a plan asks for each of thousands twice."""
-    read = FilePersistence._read_record_cached.__wrapped__
-    FilePersistence._read_record_cached = lru_cache(maxsize=None)(read)
+    cached = getattr(FilePersistence, "_read_record_cached", None)
+    if hasattr(cached, "__wrapped__"):
+        FilePersistence._read_record_cached = lru_cache(maxsize=None)(cached.__wrapped__)
 
 
 def start_jobs_without_a_limit(workflow):
