@@ -14,6 +14,7 @@ configfile: str(Path(workflow.basedir) / "params.yaml")
 
 
 include: "workflow/rules/speed.smk"
+include: "workflow/rules/unchanged.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/split.smk"

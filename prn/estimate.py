@@ -4,6 +4,7 @@ What is not in it: downloading, indexing and caching (bound by network and disk)
 """
 
 import dataclasses
+import heapq
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -40,9 +41,13 @@ class Count:
 
 @dataclass
 class Total:
-    """An estimate: seconds of work by stage, the largest memory of one job, bytes on disk by kind, what is left out."""
+    """An estimate: seconds of work by stage, the largest memory of one job, bytes on disk by kind, what is left out.
+
+    `cells` are the seconds of each cell's training, prediction and evaluation, which follow one another.
+    """
 
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    cells: list[float] = dataclasses.field(default_factory=list)
     peak_mb: float = 0.0
     peak_of: str = ""
     disk: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -56,6 +61,13 @@ class Total:
     def store(self, part: str, amount: float) -> None:
         """Add bytes to a kind of file."""
         self.disk[part] = self.disk.get(part, 0.0) + amount
+
+    def clock(self, jobs: int) -> float:
+        """Seconds until all is done with `jobs` side by side: the longest cells first, each as soon as it can."""
+        busy = [0.0] * jobs
+        for cell in sorted(self.cells, reverse=True):
+            heapq.heapreplace(busy, busy[0] + cell)
+        return max(busy) + (sum(self.seconds.values()) - sum(self.cells)) / jobs
 
 
 def shape_of(settings: Settings) -> str:
@@ -108,8 +120,10 @@ def estimate(settings: Settings, costs: Mapping[str, Cost], evaluate_s_image: fl
             for variant in run.variants:
                 resolved = resolve_variant(settings, variant)
                 cost = costs[shape_of(resolved)]
-                _cell(total, resolved, cost, count, seeds=seeds, label=f"{dataset}/{category}/{variant}")
-                total.add("evaluate", seeds * count.test * evaluate_s_image)
+                computing = _cell(total, resolved, cost, count, seeds=seeds, label=f"{dataset}/{category}/{variant}")
+                evaluating = count.test * evaluate_s_image
+                total.add("evaluate", seeds * evaluating)
+                total.cells += [computing + evaluating] * seeds
                 key = f"{dataset}/{category}/{to_plain(resolved.prototypes)}{resolved.model.backbone}"
                 if cost.prototype_bytes and key not in made:
                     made.add(key)
@@ -123,8 +137,8 @@ def estimate(settings: Settings, costs: Mapping[str, Cost], evaluate_s_image: fl
     return total
 
 
-def _cell(total: Total, settings: Settings, cost: Cost, count: Count, *, seeds: int, label: str) -> None:
-    """One variant on one category, all seeds."""
+def _cell(total: Total, settings: Settings, cost: Cost, count: Count, *, seeds: int, label: str) -> float:
+    """One variant on one category, all seeds; the seconds of one seed's training and prediction."""
     training = count.normals * cost.fit_s_image
     if cost.step_s is not None:
         training = steps_of(settings, count.normals) * cost.step_s
@@ -138,7 +152,8 @@ def _cell(total: Total, settings: Settings, cost: Cost, count: Count, *, seeds: 
     timing = sum(
         min(predict.timing_repeats * each, TIMING_BUDGET_S) + each for each in (cost.predict_s, cost.predict_batch_s)
     )
-    total.add("predict", seeds * (count.test * cost.predict_batch_s / predict.batch_size + timing))
+    predicting = count.test * cost.predict_batch_s / predict.batch_size + timing
+    total.add("predict", seeds * predicting)
     size = settings.tensors.size
     textures = TEXTURES if settings.synthesis.heterologous and cost.step_s is not None else 0
     # All images with masks, the normals once more as the training's own.
@@ -147,6 +162,7 @@ def _cell(total: Total, settings: Settings, cost: Cost, count: Count, *, seeds: 
         total.peak_mb, total.peak_of = cost.peak_mb + cached, label
     total.store("checkpoints", seeds * cost.checkpoint_bytes)
     total.store("predictions (before compression)", seeds * count.test * size * size * 2)
+    return training + predicting
 
 
 def evaluation_seconds(settings: Settings, clock: Callable[[], float]) -> float:
@@ -169,11 +185,11 @@ def evaluation_seconds(settings: Settings, clock: Callable[[], float]) -> float:
 
 def as_text(settings: Settings, total: Total, jobs: int, where: str) -> str:
     """The estimate in words; `jobs`: how many run side by side, `where`: the hardware."""
-    work = sum(total.seconds.values())
+    work, clock = sum(total.seconds.values()) / 3600, total.clock(jobs) / 3600
     lines = [f"{settings.benchmark.preset}: {total.trainings} trainings by steps, {where}, {jobs} side by side", ""]
     for stage, seconds in sorted(total.seconds.items(), key=lambda item: -item[1]):
         lines.append(f"  {stage:<38}{seconds / 3600:>10.2f} h of work")
-    lines.append(f"  {'together':<38}{work / 3600:>10.2f} h of work, about {work / 3600 / jobs:.2f} h on the clock")
+    lines.append(f"  {'together':<38}{work:>10.2f} h of work, about {clock:.2f} h on the clock")
     lines.append(f"  {'memory of the largest job':<38}{total.peak_mb / 1024:>10.2f} GiB ({total.peak_of})")
     for kind, size in total.disk.items():
         lines.append(f"  {kind:<38}{size / 2**30:>10.2f} GiB of disk")

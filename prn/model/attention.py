@@ -148,11 +148,24 @@ class MultiSizeSelfAttention(nn.Module):
             self.block.shortcut = nn.Identity()  # not used: no weights for it
 
     def heads(self, feature_BCHW: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(query, key, value) maps of each head."""
+        """(query, key, value) maps of each head; the value thrice where the head has one patch, which is its output."""
         if isinstance(self.embed, nn.ModuleList):
             return [tuple(project(feature_BCHW) for project in head) for head in self.embed]  # type: ignore[attr-defined]
-        parts = self.embed(feature_BCHW).split(self.head_channels, dim=1)
-        return [(parts[s], parts[s + HEADS], parts[s + 2 * HEADS]) for s in range(HEADS)]
+        assert isinstance(self.embed, nn.Conv2d)
+        assert self.embed.bias is not None
+        own, width = self.head_channels, feature_BCHW.shape[-1]
+        if patch_sizes(feature_BCHW.shape[-2])[0] < width:
+            parts = self.embed(feature_BCHW).split(own, dim=1)
+            return [(parts[s], parts[s + HEADS], parts[s + 2 * HEADS]) for s in range(HEADS)]
+
+        def without_first(rows: Tensor) -> Tensor:
+            """All but those of the first head's query and key: it has one patch, and the softmax over one is 1."""
+            return torch.cat([rows[own : HEADS * own], rows[(HEADS + 1) * own :]])
+
+        weight, bias = (without_first(rows) for rows in (self.embed.weight, self.embed.bias))
+        parts = F.conv2d(feature_BCHW, weight, bias).split(own, dim=1)
+        queries, keys, values = parts[: HEADS - 1], parts[HEADS - 1 : -HEADS], parts[-HEADS:]
+        return [(values[0], values[0], values[0]), *zip(queries, keys, values[1:], strict=True)]
 
     def forward(self, feature_BCHW: Tensor) -> Tensor:
         """Map of the input's shape. Raises SettingsError where an elementwise projection meets another height."""

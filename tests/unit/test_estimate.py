@@ -11,7 +11,7 @@ import torch
 from prn import probe
 from prn.cli import main
 from prn.config import merged, parse_settings, read_yaml
-from prn.estimate import as_text, counts, distinct, estimate, jobs_side_by_side
+from prn.estimate import Total, as_text, counts, distinct, estimate, jobs_side_by_side
 from prn.methods.prn import Method
 from tests.unit import training_case
 
@@ -88,6 +88,14 @@ def test_the_sums_of_two_seeds_on_bottle_by_hand(project, tmp_path, monkeypatch)
     text = as_text(settings, total, jobs_side_by_side(settings, cores=8, gpus=0), "8 cores")
     assert "4 trainings by steps, 8 cores, 4 side by side" in text
     assert "10.89 h of work" in text  # 39,200 s of training
+
+
+def test_one_training_takes_its_time_however_many_cores_are_free():
+    total = Total(seconds={"train": 30.0, "prototypes": 4.0}, cells=[20.0, 10.0])
+    assert total.clock(1) == 34
+    assert total.clock(2) == 20 + 2
+    assert Total(seconds={"train": 14.0}, cells=[5.0, 3.0, 3.0, 3.0]).clock(2) == 8, "5 + 3 beside 3 + 3"
+    assert Total().clock(4) == 0
 
 
 def test_counts_come_from_the_publication_or_are_unknown(tmp_path, monkeypatch):

@@ -37,8 +37,9 @@ def fusion(factor: int) -> int:
 
 def attention(scale: int) -> int:
     channels, pixels = 2 * WIDTHS[scale], SIZES[scale] ** 2
-    macs = pixels * (3 * channels**2 + 2 * 9 * channels**2)
-    for patches in (4, 16, 64):  # the head with one patch multiplies nothing
+    embedding = 3 * channels**2 - 2 * channels * (channels // 4)  # no query and no key for the head with one patch,
+    macs = pixels * (embedding + 2 * 9 * channels**2)
+    for patches in (4, 16, 64):  # which multiplies nothing
         macs += 2 * patches * patches * (channels // 4) * pixels // patches  # Q K^T, then the weighted values
     return macs
 

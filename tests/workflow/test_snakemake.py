@@ -18,7 +18,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from tests.workflow.conftest import planned, run
+from tests.workflow.conftest import plan, planned, run, set_parameter, snakemake
 
 pytestmark = pytest.mark.slow
 WHOLE = {
@@ -257,3 +257,48 @@ def test_noise_in_place_of_the_test_images_changes_no_trained_byte(bench):
     for path in split["seen"]:
         cv2.imwrite(str(bench.folder / "images" / path), random.integers(0, 256, (40, 48, 3)).astype(np.uint8))
     assert made() != before
+
+
+def answered(text: str) -> bool:
+    """Whether a command gave the answer that was found before; it must say at least that nothing is to be done."""
+    assert "Nothing to be done" in text, text
+    return "So Snakemake found" in text
+
+
+@pytest.mark.timeout(600)
+def test_a_finished_run_is_planned_again_only_where_something_changed(hollow):
+    snakemake(hollow, "all")
+    assert not answered(snakemake(hollow, "all"))
+    assert answered(snakemake(hollow, "all"))
+    assert answered(snakemake(hollow, "-n", "all"))
+
+    # Same length, same time of the last writing: no tool that goes by them sees it, so that nothing is to be done.
+    metrics = hollow / "data/metrics/mine/part/prn/seed42.json"
+    times = metrics.stat()
+    metrics.write_bytes(metrics.read_bytes())
+    os.utime(metrics, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not answered(snakemake(hollow, "all"))
+    assert answered(snakemake(hollow, "all"))
+
+    for edited in ("prn/stages/train.py", "prn/parts.py", "workflow/rules/train.smk", "Snakefile"):
+        with (hollow / edited).open("a", encoding="utf-8") as code:
+            code.write("# a remark\n")
+        assert not answered(snakemake(hollow, "all")), edited
+    assert answered(snakemake(hollow, "all"))
+    assert not answered(snakemake(hollow, "--rerun-triggers", "mtime", "--", "all")), "other options, another question"
+
+    # Whatever must run, runs.
+    assert planned(snakemake(hollow, "-n", "--forceall", "all")) == WHOLE
+    assert planned(snakemake(hollow, "-n", "--forcerun", "report", "--", "all")) == {"report": 1}
+    metrics.rename(hollow / "aside")
+    assert plan(hollow) == {"evaluate": 1, "report": 1}
+    (hollow / "aside").rename(metrics)
+    assert plan(hollow) == {}
+    set_parameter(hollow, "report.tolerance", 7.0)
+    assert plan(hollow) == {"report": 1}
+    set_parameter(hollow, "report.tolerance", 1.0)
+
+    # Another run's lock still stops the command.
+    lock = hollow / ".snakemake/locks/0.output.lock"
+    lock.write_text(f"{metrics.relative_to(hollow)}\n", encoding="utf-8")
+    assert "LockException" in snakemake(hollow, "all", check=False)

@@ -1,10 +1,14 @@
 # Snakemake itself made faster for a workflow of thousands of jobs. Nothing here has a say in what is run: where a version
 # of Snakemake lacks what is made faster, it stays as it is.
 import gc
+import re
 from functools import lru_cache
+from string import Formatter
 
 import snakemake.common
+import snakemake.jobs
 import snakemake.rules
+import snakemake.utils
 
 try:
     from snakemake.persistence.file import FilePersistence
@@ -37,6 +41,32 @@ def remember_all_records():
         FilePersistence._read_record_cached = lru_cache(maxsize=None)(cached.__wrapped__)
 
 
+def format_what_is_named():
+    """Make a job's command from the values that it names: Snakemake copies all of the workflow's names six times a job."""
+    job, utils = snakemake.jobs.Job, snakemake.utils
+    if not all(hasattr(utils, name) for name in ("SequenceFormatter", "QuotedFormatter")):
+        return
+    of_all_names = job.format_wildcards
+    own = {name: name for name in ("input", "output", "params", "threads", "resources", "log")}
+    own["wildcards"] = "_format_wildcards"
+
+    @lru_cache(maxsize=None)
+    def named(command):
+        return {re.split(r"[.\[]", field)[0] for _, field, _, _ in Formatter().parse(command) if field is not None}
+
+    def format_wildcards(self, string, **variables):
+        if not variables and named(str(string)) <= own.keys():
+            formatter = utils.SequenceFormatter(separator=" ")
+            formatter.element_formatter = utils.QuotedFormatter()
+            try:
+                return formatter.vformat(string, (), {name: getattr(self, own[name]) for name in named(str(string))})
+            except Exception:
+                pass  # Snakemake says it better
+        return of_all_names(self, string, **variables)
+
+    job.format_wildcards = format_wildcards
+
+
 def start_jobs_without_a_limit(workflow):
     """Switch off the limit of jobs that start in a second, unless they are handed to a cluster, whose executor keeps it.
 
@@ -55,4 +85,5 @@ def start_jobs_without_a_limit(workflow):
 
 inspect_functions_once()
 remember_all_records()
+format_what_is_named()
 start_jobs_without_a_limit(workflow)
