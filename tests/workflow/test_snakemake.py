@@ -298,6 +298,13 @@ def test_a_finished_run_is_planned_again_only_where_something_changed(hollow):
     assert plan(hollow) == {"report": 1}
     set_parameter(hollow, "report.tolerance", 1.0)
 
+    # A long run looks for the answer when it ends.
+    rule = hollow / "workflow/rules/unchanged.smk"
+    rule.write_text(rule.read_text(encoding="utf-8").replace("MANY = 1000", "MANY = 2"), encoding="utf-8")
+    set_parameter(hollow, "evaluate.fpr_limit", 0.2)
+    snakemake(hollow, "all")
+    assert answered(snakemake(hollow, "all"))
+
     # Another run's lock still stops the command.
     lock = hollow / ".snakemake/locks/0.output.lock"
     lock.write_text(f"{metrics.relative_to(hollow)}\n", encoding="utf-8")

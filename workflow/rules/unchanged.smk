@@ -93,6 +93,14 @@ def remember(name, digest, before):
     (ANSWERS / name).write_text(json.dumps(known), encoding="utf-8")  # one that was half written is no answer
 
 
+def look_again():
+    """The same command as a dry run, for its answer. Not with `--directory`: what its options name lies elsewhere by now."""
+    if workflow.overwrite_workdir is None and Path(sys.argv[0]).name in ("snakemake", "__main__.py"):
+        logger.info("Looking whether anything is left to be done.")
+        command = [sys.executable, "-m", "snakemake", "--dry-run", *sys.argv[1:]]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
 def answer_where_nothing_changed():
     """Ask for a kept answer before Snakemake plans a command that runs jobs (or shows them, with `--dry-run`)."""
     execute = workflow.execute
@@ -113,11 +121,8 @@ def answer_where_nothing_changed():
         execute(executor_plugin, *arguments, **options)
         if not len(workflow.dag):
             remember(name, digest, before)
-        elif (
-            len(workflow.dag) >= MANY and not workflow.dryrun and Path(sys.argv[0]).name in ("snakemake", "__main__.py")
-        ):
-            look = [sys.executable, "-m", "snakemake", "--dry-run", *sys.argv[1:]]
-            subprocess.run(look, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        elif len(workflow.dag) >= MANY and not workflow.dryrun:
+            look_again()
 
     workflow.execute = execute_or_answer
 
