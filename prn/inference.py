@@ -20,13 +20,11 @@ def predict(method: Any, images: np.ndarray, batch_size: int, label: str = "") -
 
     Raises `PrnError` when a score is not finite; `label` (data set, category, variant, seed) is named in it.
     """
-    maps, scores = [], []
+    all_maps, all_scores = np.empty(images.shape[:3], np.float32), np.empty(len(images), np.float64)
     for start in range(0, len(images), batch_size):
+        batch = slice(start, start + batch_size)
         with memory_errors(f"score maps of {batch_size} images at once", "predict.batch_size"):
-            batch_maps, batch_scores = method.predict(images[start : start + batch_size])
-        maps.append(batch_maps)
-        scores.append(batch_scores)
-    all_maps, all_scores = np.concatenate(maps), np.concatenate(scores)
+            all_maps[batch], all_scores[batch] = method.predict(images[batch])
     bad = np.flatnonzero(~np.isfinite(all_scores) | ~np.isfinite(all_maps).all(axis=(1, 2)))
     if len(bad):
         raise PrnError(
