@@ -87,7 +87,7 @@ class Method:
         on_host = torch.from_numpy(images)
         self.forward.prove_once(len(images), lambda: self._scored(on_host))
         found = (self.graphs or self._scored)(on_host)
-        return on_host(found["maps"]), on_host(found["scores"])
+        return to_host(found["maps"]), to_host(found["scores"])
 
     def _scored(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """The score maps and the image scores of uint8 images."""
@@ -202,7 +202,7 @@ class Method:
         return torch.autocast(self.device.type, torch.bfloat16) if self._autocasts(precision) else nullcontext()
 
 
-def on_host(values: torch.Tensor) -> np.ndarray:
+def to_host(values: torch.Tensor) -> np.ndarray:
     """The values in host memory; those of a GPU go into pinned memory, to which a copy is several times as fast."""
     return torch.empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda).copy_(values).numpy()
 
