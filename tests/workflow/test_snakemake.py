@@ -259,6 +259,21 @@ def test_noise_in_place_of_the_test_images_changes_no_trained_byte(bench):
     assert made() != before
 
 
+EXTRA = """
+
+rule extra:
+    output:
+        "extra.txt",
+    shell:
+        "touch {output}"
+
+
+rule extra_all:
+    input:
+        "extra.txt",
+"""
+
+
 def answered(text: str) -> bool:
     """Whether a command gave the answer that was found before; it must say at least that nothing is to be done."""
     assert "Nothing to be done" in text, text
@@ -309,3 +324,46 @@ def test_a_finished_run_is_planned_again_only_where_something_changed(hollow):
     lock = hollow / ".snakemake/locks/0.output.lock"
     lock.write_text(f"{metrics.relative_to(hollow)}\n", encoding="utf-8")
     assert "LockException" in snakemake(hollow, "all", check=False)
+
+
+@pytest.mark.timeout(600)
+def test_no_answer_hides_what_another_command_or_file_asks_for(hollow):
+    """A target with priority, code in a linked folder, another Snakefile, a record of a file that is gone."""
+    snakemake(hollow, "all")
+    snakemake(hollow, "all")
+    metrics = hollow / "data/metrics/mine/part/prn/seed42.json"
+    checkpoint = metrics.relative_to(hollow).as_posix().replace("metrics", "checkpoints").replace("json", "safetensors")
+    assert not answered(snakemake(hollow, checkpoint))
+    metrics.rename(hollow / "aside")
+    assert answered(snakemake(hollow, checkpoint))
+    asked = snakemake(hollow, "-n", "--prioritize", str(metrics.relative_to(hollow)), "--", checkpoint)
+    assert planned(asked) == {"evaluate": 1}
+    (hollow / "aside").rename(metrics)
+    assert plan(hollow) == {}
+    (hollow / "prn/stages").rename(hollow / "elsewhere")
+    (hollow / "prn/stages").symlink_to(hollow / "elsewhere")
+    assert answered(snakemake(hollow, "all")), "the same files"
+    with (hollow / "elsewhere/report.py").open("a", encoding="utf-8") as code:
+        code.write("NEW = 1\n")
+    assert plan(hollow) == {"report": 1}
+    snakemake(hollow, "all")
+    other = hollow / "Other"
+    other.write_text(
+        (hollow / "Snakefile").read_text(encoding="utf-8").replace("REPORT_OUTPUTS,", "[],"), encoding="utf-8"
+    )
+    assert [answered(snakemake(hollow, "-s", "Other", "--", "all")) for _ in range(2)] == [False, True]
+    other.write_text((hollow / "Snakefile").read_text(encoding="utf-8") + EXTRA, encoding="utf-8")
+    assert planned(snakemake(hollow, "-n", "-s", "Other", "--", "extra_all")) == {"extra": 1, "extra_all": 1}
+    other.write_text(
+        other.read_text(encoding="utf-8").replace("kept(CELLS),", 'kept(CELLS), "extra.txt",'), encoding="utf-8"
+    )
+    assert planned(snakemake(hollow, "-n", "-s", "Other", "--", "all")) == {"extra": 1}
+    shutil.rmtree(hollow / "data/predictions")
+    assert [answered(snakemake(hollow, "all")) for _ in range(2)] == [False, True]
+    predictions = "data/predictions/mine/part/prn/seed42.npz"
+    set_parameter(hollow, "predict.timing_repeats", 3)
+    snakemake(hollow, predictions)
+    set_parameter(hollow, "predict.timing_repeats", 1)
+    shutil.rmtree(hollow / "data/predictions")
+    assert plan(hollow) == {"predict": 1, "evaluate": 1, "report": 1}
+    snakemake(hollow, "all")

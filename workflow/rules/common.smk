@@ -122,17 +122,18 @@ def made(artefact):
 TEXTURES_SOURCE = layout.RECEIPT.format(**layout.TEXTURES)
 
 
-def own_listing(wildcards):
-    """What a user's own folder or CSV lists for a category: a changed listing makes a new index, and of no other one."""
-    source = SETTINGS.download.sources.get(wildcards.dataset)
-    return listing_digest(wildcards.dataset, source, wildcards.category)
-
-
 @lru_cache(maxsize=None)
-def own_textures():
-    """What a user's own folder of textures lists."""
-    dataset, category = layout.TEXTURES["dataset"], layout.TEXTURES["category"]
+def listing_of(dataset, category):
+    """What a user's own folder or CSV lists for a category: a changed listing makes a new index, and of no other one."""
     return listing_digest(dataset, SETTINGS.download.sources.get(dataset), category)
+
+
+def own_listing(wildcards):
+    return listing_of(wildcards.dataset, wildcards.category)
+
+
+def own_textures():
+    return listing_of(layout.TEXTURES["dataset"], layout.TEXTURES["category"])
 
 
 def outputs(artefact):

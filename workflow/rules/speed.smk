@@ -1,5 +1,6 @@
 # Snakemake itself made faster for a workflow of thousands of jobs. Nothing here has a say in what is run: where a version
 # of Snakemake lacks what is made faster, it stays as it is.
+import contextlib
 import gc
 import re
 from functools import lru_cache
@@ -55,13 +56,11 @@ def format_what_is_named():
         return {re.split(r"[.\[]", field)[0] for _, field, _, _ in Formatter().parse(command) if field is not None}
 
     def format_wildcards(self, string, **variables):
-        if not variables and named(str(string)) <= own.keys():
-            formatter = utils.SequenceFormatter(separator=" ")
-            formatter.element_formatter = utils.QuotedFormatter()
-            try:
+        with contextlib.suppress(Exception):  # Snakemake says better what is wrong
+            if not variables and named(str(string)) <= own.keys():
+                formatter = utils.SequenceFormatter(separator=" ")
+                formatter.element_formatter = utils.QuotedFormatter()
                 return formatter.vformat(string, (), {name: getattr(self, own[name]) for name in named(str(string))})
-            except Exception:
-                pass  # Snakemake says it better
         return of_all_names(self, string, **variables)
 
     job.format_wildcards = format_wildcards
