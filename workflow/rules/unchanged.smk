@@ -99,15 +99,15 @@ def remember(name, digest, before):
     persistence = workflow.persistence
     if before is None or not hasattr(persistence, "_record_path") or not hasattr(persistence, "_metadata_path"):
         return
-    made_here = {str(file) for job in workflow.dag.jobs for file in job.output}
-    records = (persistence._record_path(persistence._metadata_path, file) for file in made_here)
-    files = sorted({str(file) for job in workflow.dag.jobs for file in job.input} | made_here | set(map(str, records)))
+    made_here = {str(file): file for job in workflow.dag.jobs for file in job.output}
+    records = {str(persistence._record_path(persistence._metadata_path, file)) for file in made_here.values()}
+    files = sorted({str(file) for job in workflow.dag.jobs for file in job.input} | made_here.keys() | records)
     states = [state_of(path) for path in files]
     (began, *_, device), _ = before
     if any(one[0] >= began or one[-1] != device for state in states if state for one in state):
         return
     known = {"when": f"{datetime.now():%Y-%m-%d %H:%M}", "question": digest, "files": files, "states": states}
-    with contextlib.suppress(OSError), atomic_write(ANSWERS / name) as temporary:
+    with atomic_write(ANSWERS / name) as temporary:
         temporary.write_text(json.dumps(known), encoding="utf-8")
 
 
@@ -145,7 +145,8 @@ def answer_where_nothing_changed():
         before = started()
         execute(executor_plugin, *arguments, **more)
         if not len(workflow.dag):
-            remember(name, digest, before)
+            with contextlib.suppress(Exception):  # an answer that cannot be kept is no reason to fail
+                remember(name, digest, before)
         elif len(workflow.dag) >= MANY and not workflow.dryrun:
             look_again()
 
