@@ -35,9 +35,8 @@ def main() -> None:
             defective = found.image_scores[types == kind]
             labels = np.repeat([0, 1], [len(good), len(defective)])
             value = image_auroc(np.concatenate([good, defective]), labels)
-            print(
-                f"  {kind:<20} {len(defective):>3} images, image AUROC against the good ones {100 * (value or 0):.1f}"
-            )
+            text = "n/a" if value is None else f"{100 * value:.1f}"
+            print(f"  {kind:<20} {len(defective):>3} images, image AUROC against the good ones {text}")
 
 
 if __name__ == "__main__":

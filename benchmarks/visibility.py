@@ -1,7 +1,8 @@
 r"""How many synthetic anomalies can nobody see? With and without drawing them again (training images only).
 
 Of each kind, the share that changes the normal image under its mask by less than 8 grey levels in the mean, and the
-share whose mask covers less than 0.02 % of the image, with `synthesis.least_change` and `least_mask` at 0 and as set.
+share whose mask covers less than 0.02 % of the image; and of all their marked pixels the share that changes by less
+than 8 grey levels, with `synthesis.least_change` and `least_mask` at 0 and as set.
 
     snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- \
         phase_download phase_prototypes
@@ -35,7 +36,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000, help="of each kind")
     arguments = parser.parse_args()
     settings = load_settings(PROJECT / "params.yaml", arguments.preset)
-    print("| Category | Kind | Drawn again | Below 8 grey levels | Specks |\n| :-- | :-- | :-- | --: | --: |")
+    print("| Category | Kind | Drawn again | Below 8 grey levels | Specks | Marked pixels below 8 |")
+    print("| :-- | :-- | :-- | --: | --: | --: |")
     for category in arguments.category:
         for again in (False, True):
             synthesis = settings.synthesis
@@ -43,9 +45,10 @@ def main() -> None:
                 synthesis = dataclasses.replace(synthesis, least_change=0.0, least_mask=0.0)
             synthesizer, normals = make(arguments, category, settings.tensors.size, synthesis)
             for kind in ("extended", "simulated"):
-                unseen, specks = shares(synthesizer, normals, kind, arguments.samples)
+                unseen, specks, faint = shares(synthesizer, normals, kind, arguments.samples)
                 drawn = "yes" if again else "no"
-                print(f"| {category} | {kind} | {drawn} | {100 * unseen:.1f} % | {100 * specks:.1f} % |", flush=True)
+                cells = " | ".join(f"{100 * share:.1f} %" for share in (unseen, specks, faint))
+                print(f"| {category} | {kind} | {drawn} | {cells} |", flush=True)
 
 
 def make(
@@ -68,17 +71,19 @@ def make(
     return synthesizer, normals
 
 
-def shares(synthesizer: Synthesizer, normals: np.ndarray, kind: str, samples: int) -> tuple[float, float]:
-    """(share that cannot be seen, share of specks) among the first samples of epoch 0."""
-    unseen = specks = 0
+def shares(synthesizer: Synthesizer, normals: np.ndarray, kind: str, samples: int) -> tuple[float, float, float]:
+    """(share that cannot be seen, share of specks, share of faint marked pixels) in the first samples of epoch 0."""
+    unseen = specks = faint = marked = 0
     for index in range(samples):
         sample = synthesizer.sample(kind, 0, index)
         inside = sample.mask > 0
         background = normals[sample.plan.background]
-        change = np.abs(sample.image[inside].astype(np.int32) - background[inside]).mean()
-        unseen += change < UNSEEN
+        change = np.abs(sample.image[inside].astype(np.int32) - background[inside]).mean(axis=1)
+        unseen += change.mean() < UNSEEN
         specks += inside.mean() < SPECK
-    return unseen / samples, specks / samples
+        faint += int((change < UNSEEN).sum())
+        marked += len(change)
+    return unseen / samples, specks / samples, faint / marked
 
 
 if __name__ == "__main__":
