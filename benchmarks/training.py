@@ -106,7 +106,8 @@ def training_step(method: Method, inputs: FitInputs, synthesis: bool = True) -> 
     seed_everything(0, method.settings.train.threads)
     torch.backends.cudnn.benchmark = search
     method.network = method._build(method.settings.train.channels_last)
-    run = method._run(inputs, method.network)
+    batches = TrainingBatches(method.settings, inputs, method._plan(inputs), method.device)
+    run = method._run(inputs, method.network, batches)
     made, kept = TrainingBatches.step, []
 
     def again(batches: TrainingBatches, _: int) -> StepBatch:

@@ -116,6 +116,7 @@ class SynthesisSettings:
     opacity: list[Share] = field(default_factory=lambda: [0.2, 0.8])
     least_change: Annotated[float, Range(0, 255)] = 8.0
     least_mask: Share = 2e-4
+    least_pixel_change: Annotated[float, Range(0, 255)] = 0.0
     augmentations: Annotated[int, Range(1, 7)] = 2
     gamma: list[Positive] = field(default_factory=lambda: [0.5, 2.0])
     solarize: list[Count] = field(default_factory=lambda: [32, 128])
@@ -183,6 +184,7 @@ class TrainSettings:
     channels_last: bool = True
     acceleration: Literal["auto", "none", "compile", "cuda_graphs"] = "auto"
     threads: AtLeastOne = 2
+    precise_norm_batches: Count = 0
     checkpoint_minutes: Positive = 5.0
     checkpoint_precision: Literal["float32", "float16"] = "float32"
 

@@ -70,7 +70,7 @@ def probe(settings: Settings) -> Cost:
     by_steps = settings.method == "prn"
 
     def fit(batch: BatchSettings, steps: int) -> tuple[Any, FitReport]:
-        train = dataclasses.replace(settings.train, batch=batch, steps=steps)
+        train = dataclasses.replace(settings.train, batch=batch, steps=steps, precise_norm_batches=0)
         method = method_class(settings.method)(with_fields(settings, train=train), weights, prototypes, device)
         return method, method.fit(inputs)
 

@@ -1,6 +1,7 @@
 """PRN (Zhang et al., CVPR 2023) behind the methods' interface: training on online anomalies, inference by score map."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,6 +18,7 @@ from prn.methods.interface import FitInputs, FitReport
 from prn.model.folding import fold_batch_norms
 from prn.model.losses import prn_loss
 from prn.model.network import PRN
+from prn.model.precise_norm import renew_statistics
 from prn.prototypes import Prototypes
 from prn.strict import to_plain
 from prn.training import BatchPlan, Run, clear_resume, make_optimizer, micro_batches, seed_everything, train
@@ -44,12 +46,13 @@ class Method:
         settings = self.settings.train
         seed_everything(inputs.seed, settings.threads)
         self.network = self._build(settings.channels_last)
-        run = self._run(inputs, self.network)
-        report = train(run)
-        clear_resume(inputs.resume)
         plan = self._plan(inputs)
+        batches = TrainingBatches(self.settings, inputs, plan, self.device)
+        report = train(self._run(inputs, self.network, batches))
         report.epochs = report.steps / plan.steps_per_epoch
         report.images_per_second = plan.images(report.steps) / max(report.seconds, 1e-9)
+        report.seconds += self._renew_statistics(batches, report.steps)
+        clear_resume(inputs.resume)
         report.precision = "bfloat16" if self._autocasts(settings.precision) else "float32"
         self.network.eval()
         self.forward, self.graphs = Forward(self.network), None
@@ -124,10 +127,8 @@ class Method:
             simulated_on=synthesis.heterologous or synthesis.homologous,
         )
 
-    def _run(self, inputs: FitInputs, network: PRN) -> Run:
-        settings = self.settings.train
-        plan = self._plan(inputs)
-        batches = TrainingBatches(self.settings, inputs, plan, self.device)
+    def _run(self, inputs: FitInputs, network: PRN, batches: TrainingBatches) -> Run:
+        settings, plan = self.settings.train, batches.plan
         network.train()
         one_pass = settings.micro_batch is None
         kind = chosen(settings.acceleration, self.device, one_pass=one_pass, progress=inputs.progress)
@@ -176,6 +177,21 @@ class Method:
             for name, value in self._backward(*batch.part(part), share).items():
                 scalars[name] = scalars[name] + share * value
         return scalars
+
+    def _renew_statistics(self, batches: TrainingBatches, first: int) -> float:
+        """Take BatchNorm's statistics anew from the batches of the steps from `first` on; the seconds it took."""
+        settings, network, started = self.settings.train, self._fitted(), time.monotonic()
+
+        def parts() -> Iterator[torch.Tensor]:
+            for number in range(first, first + settings.precise_norm_batches):
+                batch = batches.step(number)
+                for part in micro_batches(batch.drawn.batch, settings.micro_batch):
+                    yield self._pixels(batch.part(part)[0], settings.channels_last)
+
+        if settings.precise_norm_batches:
+            with self._autocast(settings.precision):
+                renew_statistics(network, parts())
+        return time.monotonic() - started
 
     def _backward(self, images: torch.Tensor, masks: torch.Tensor, share: float = 1.0) -> dict[str, torch.Tensor]:
         """Add `share` times the loss' gradient to the network's; the loss and its two terms, without the share."""

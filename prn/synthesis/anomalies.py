@@ -40,6 +40,7 @@ LEAST_OVERLAP = 0.2
 COLOUR_TRIES = 10
 # Opacities are whole 256ths, so that blending is exact on every machine.
 OPACITY_UNITS = 256
+CHANNELS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Plan:
     background, source: indices; operations: names of Aug_1's operations, steps: what they do; opacity: beta in 1/256;
     box, mask: where the anomaly is (uint8 0/1 inside the box, never empty); area: the target area before the anomaly;
     affine: Aug_2 (extended only); cells: the grid's order (homologous only); noise: lattice angles and rotation
-    (simulated only); tries: draws until the overlap was found; fallback: true where TRIES draws found none.
+    (simulated only); tries: draws until the overlap was found; fallback: true where TRIES draws found none;
+    least_pixel_change: the sum over the channels from which a pixel's change is marked, in grey levels.
     """
 
     strategy: Strategy
@@ -66,6 +68,7 @@ class Plan:
     noise: tuple[np.ndarray, Affine] | None = None
     tries: int = 1
     fallback: bool = False
+    least_pixel_change: int = 0
 
 
 def _pick(uniform: float, count: int) -> int:
@@ -133,7 +136,7 @@ def plan_extended(materials: Materials, settings: "SynthesisSettings", uniform: 
 
     Aug_2 is drawn again until the region overlaps by more than a sliver; after `TRIES` the last transform is shifted so
     that the region's middle pixel lies on the target area's centre. The mask is the transformed region's mask within
-    the area, so black defects count.
+    the area, so black defects count; the renderer takes from it what changes by less than `least_pixel_change`.
     """
     picks = uniform(2)
     background, source = _pick(picks[0], len(materials.normals)), _pick(picks[1], len(materials.seen))
@@ -154,6 +157,7 @@ def plan_extended(materials: Materials, settings: "SynthesisSettings", uniform: 
         affine=affine,
         tries=tries,
         fallback=fallback,
+        least_pixel_change=math.ceil(CHANNELS * settings.least_pixel_change),
     )
 
 

@@ -76,7 +76,8 @@ class DeviceSynthesizer:
         beta_B111 = self._there(np.array([plan.opacity for plan in plans], np.int32))[:, None, None, None]
         mixed = anomaly_BHWC.int() * (OPACITY_UNITS - beta_B111) + background_BHWC.int() * beta_B111
         mixed_BHWC = ((mixed + OPACITY_UNITS // 2) >> 8).to(torch.uint8)
-        return torch.where(mask_BHW[..., None] > 0, mixed_BHWC, background_BHWC), mask_BHW
+        image_BHWC = torch.where(mask_BHW[..., None] > 0, mixed_BHWC, background_BHWC)
+        return image_BHWC, self._changed_pixels(plans, background_BHWC, image_BHWC, mask_BHW)
 
     def indices(self, values: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Whole numbers as int64 on the device."""
@@ -92,6 +93,17 @@ class DeviceSynthesizer:
         for mask, plan in zip(masks, plans, strict=True):
             mask[plan.box.slices] = plan.mask
         return self._there(masks)
+
+    def _changed_pixels(
+        self, plans: Sequence[Plan], background_BHWC: torch.Tensor, image_BHWC: torch.Tensor, mask_BHW: torch.Tensor
+    ) -> torch.Tensor:
+        """The masks without the pixels that change less than the plan asks for; whole where none would stay."""
+        if not any(plan.least_pixel_change for plan in plans):
+            return mask_BHW
+        least_B = self._there(np.array([plan.least_pixel_change for plan in plans], np.int32))
+        change_BHW = (image_BHWC.int() - background_BHWC.int()).abs().sum(dim=3)
+        kept_BHW = mask_BHW * (change_BHW >= least_B[:, None, None])
+        return torch.where((kept_BHW > 0).flatten(1).any(dim=1)[:, None, None], kept_BHW, mask_BHW)
 
     def _anomalies(self, pool_NHWC: torch.Tensor, plans: Sequence[Plan]) -> torch.Tensor:
         """The anomalies' own colours over the whole image, for plans of one strategy."""

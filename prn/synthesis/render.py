@@ -42,10 +42,21 @@ def blend(normal: np.ndarray, anomaly: np.ndarray, mask: np.ndarray, opacity: in
     return np.where(mask[..., None] > 0, (mixed // OPACITY_UNITS).astype(np.uint8), normal)
 
 
+def changed_pixels(normal: np.ndarray, blended: np.ndarray, mask: np.ndarray, least: int) -> np.ndarray:
+    """The mask's pixels (uint8 0/1 [h, w]) whose channels change by `least` grey levels in sum; all where none does."""
+    if not least:
+        return mask
+    change = np.abs(blended.astype(np.int16) - normal).sum(axis=2)
+    kept = mask * (change >= least)
+    return kept if kept.any() else mask
+
+
 def render(materials: Materials, plan: Plan, image: np.ndarray, mask: np.ndarray) -> None:
     """Write the synthetic image and its mask into `image` (uint8 [H, W, 3]) and `mask` (uint8 [H, W], 0/1)."""
     image[:] = materials.normals[plan.background]
     mask[:] = 0
     window = plan.box.slices
-    image[window] = blend(image[window], anomaly_colours(materials, plan, plan.box), plan.mask, plan.opacity)
-    mask[window] = plan.mask
+    normal = image[window]
+    blended = blend(normal, anomaly_colours(materials, plan, plan.box), plan.mask, plan.opacity)
+    mask[window] = changed_pixels(normal, blended, plan.mask, plan.least_pixel_change)
+    image[window] = blended

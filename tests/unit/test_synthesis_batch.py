@@ -27,6 +27,7 @@ random_settings = st.builds(
     opacity=pair(0, 1),
     least_change=st.sampled_from([0.0, 8.0, 255.0]),
     least_mask=st.sampled_from([0.0, 2e-4, 0.05]),
+    least_pixel_change=st.sampled_from([0.0, 2.5, 8.0, 255.0]),
     augmentations=st.integers(1, 7),
     gamma=pair(0.1, 5),
     solarize=pair(0, 255, st.integers),
@@ -56,7 +57,9 @@ def test_mask_and_image_agree(synthesis, kind, epoch, index, grey, whole):
     assert sample.image.dtype == np.uint8 and sample.image.shape == (HEIGHT, WIDTH, 3)
     assert sample.mask.dtype == np.uint8 and set(np.unique(sample.mask)) <= {0, 1}
     assert sample.mask.any()
-    assert np.array_equal(sample.image[sample.mask == 0], normal[sample.mask == 0])
+    unmarked_change = np.abs(sample.image.astype(int) - normal)[sample.mask == 0].mean(axis=1)
+    unmarked_limit = synthesis.least_pixel_change if kind == "extended" else 0
+    assert ((unmarked_change == 0) | (unmarked_change < unmarked_limit)).all()
     area = np.zeros((HEIGHT, WIDTH), np.uint8)
     area[plan.area.box.slices] = plan.area.mask
     assert not (sample.mask & ~area & 1).any()
@@ -212,6 +215,29 @@ def test_the_estimate_of_a_change_is_that_of_the_image():
             assert found == pytest.approx(mean_change(synthesizer, sample), rel=0.4, abs=3)
             if plan.mask.sum() < PIXELS and plan.affine is None and "sharpness" not in plan.operations:
                 assert found == pytest.approx(mean_change(synthesizer, sample), abs=0.5)
+
+
+def test_pixels_that_hardly_change_can_be_left_unmarked():
+    least = 12.5
+    whole, visible = make(), make(least_pixel_change=least)
+    fewer = 0
+    for index in range(60):
+        marked, kept = whole.sample("extended", 0, index), visible.sample("extended", 0, index)
+        normal = whole.materials.normals[marked.plan.background]
+        change = np.abs(marked.image.astype(int) - normal).mean(axis=2)
+        expected = (marked.mask > 0) & (change >= least)
+        assert np.array_equal(kept.image, marked.image)
+        assert np.array_equal(kept.mask > 0, expected if expected.any() else marked.mask > 0)
+        fewer += int(kept.mask.sum() < marked.mask.sum())
+        simulated = whole.sample("simulated", 0, index), visible.sample("simulated", 0, index)
+        assert np.array_equal(simulated[0].mask, simulated[1].mask)
+    assert fewer > 30
+
+
+def test_an_anomaly_that_changes_too_little_everywhere_stays_marked():
+    whole, visible = make(), make(least_pixel_change=255.0)
+    for index in range(10):
+        assert np.array_equal(visible.sample("extended", 0, index).mask, whole.sample("extended", 0, index).mask)
 
 
 def test_simulated_masks_are_more_than_specks():

@@ -26,6 +26,8 @@ DEVICES = [
         {"grey": True},
         {"spatial": "all", "augmentations": 7, "homologous_shuffle": "strips"},
         {"target_area": False, "grid": 6, "opacity": [0.0, 1.0], "sharpness": [0.0, 4.0]},
+        {"least_pixel_change": 12.5},
+        {"least_pixel_change": 255.0},
     ],
 )
 def test_the_device_path_equals_the_cpu_path(device, kind, overrides):

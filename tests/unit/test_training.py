@@ -14,9 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prn.backbone import normalise
+from prn.batches import TrainingBatches
 from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
 from prn.inference import predict
+from prn.model.losses import prn_loss
 from prn.training import Batch, BatchPlan, Interrupted, Run, learning_rate, micro_batches, train
 from tests.unit import training_case
 
@@ -191,6 +194,60 @@ def _same_state(found, expected) -> None:
     assert [[row[name] for name in columns] for row in found["rows"]] == [
         [row[name] for name in columns] for row in expected["rows"]
     ]
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_statistics_taken_anew_are_the_mean_of_those_of_the_batches(uninterrupted, limit):
+    count = 4
+    chosen = training_case.settings(STEPS, precise_norm_batches=count, micro_batch=limit)
+    plain = uninterrupted[0] if limit is None else None
+    trained = training_case.method(chosen)
+    report = trained.fit(training_case.inputs(None))
+    tensors = {name: tensor.clone() for name, tensor in trained.tensors().items()}
+    if plain is not None:
+        changed = {name for name in tensors if not torch.equal(tensors[name], plain[name])}
+        assert changed and all("running_" in name or "num_batches" in name for name in changed)
+        assert len([name for name in tensors if "running_mean" in name]) * 3 == len(changed)
+    network = trained.network
+    assert network is not None
+    norm = network.decoder.block2.reduce[1]
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    norm.register_forward_pre_hook(
+        lambda _, given: seen.append((given[0].mean(dim=(0, 2, 3)), given[0].var(dim=(0, 2, 3))))
+    )
+    network.train()
+    data = training_case.inputs(None)
+    batches = TrainingBatches(chosen, data, trained._plan(data), torch.device("cpu"))
+    for number in range(report.steps, report.steps + count):
+        batch = batches.step(number)
+        for part in micro_batches(batch.drawn.batch, limit):
+            with torch.no_grad():
+                network(trained._pixels(batch.part(part)[0], channels_last=True))
+    means, variances = (torch.stack(each).mean(dim=0) for each in zip(*seen, strict=True))
+    assert torch.allclose(tensors["decoder.block2.reduce.1.running_mean"], means, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(tensors["decoder.block2.reduce.1.running_var"], variances, rtol=1e-4, atol=1e-6)
+
+
+def test_statistics_taken_anew_follow_weights_that_still_change_fast():
+    """The loss in evaluation mode, on images of the training, comes close to the loss in training mode."""
+    data, losses = training_case.inputs(None), {}
+    for count in (0, 20):
+        chosen = training_case.settings(12, learning_rate=0.01, precise_norm_batches=count, model=training_case.LIGHT)
+        trained = training_case.method(chosen)
+        report = trained.fit(data)
+        network = trained.network
+        assert network is not None and not network.training
+        batches = TrainingBatches(chosen, data, trained._plan(data), torch.device("cpu"))
+        steps = [batches.step(number) for number in range(report.steps, report.steps + 10)]
+        losses[count] = {}
+        for mode in (False, True):
+            network.train(mode)
+            with torch.no_grad():
+                found = [prn_loss(network(normalise(step.images)), step.masks[:, None])[0] for step in steps]
+            losses[count][mode] = float(torch.stack(found).mean())
+    assert losses[0][True] == pytest.approx(losses[20][True], rel=1e-5)
+    gap = {count: losses[count][False] - losses[count][True] for count in losses}
+    assert gap[0] > 5 * abs(gap[20]), losses
 
 
 def test_a_state_of_other_settings_is_not_used(uninterrupted, tmp_path):

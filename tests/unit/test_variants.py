@@ -12,8 +12,9 @@ from prn.methods.prn import Method
 from prn.prototypes import cluster_prototypes
 from tests.unit import training_case
 
-# Of four normal images 5, 10 and 20 % are all one prototype, and of two seen anomalies five are as many as ten.
-SAME_WHEN_TINY = {"prn-ratio-05", "prn-ratio-20", "prn-shots-5"}
+# Of four normal images 5, 10 and 20 % are all one prototype, and of two seen anomalies five are as many as ten;
+# on noise every pixel of an anomaly changes visibly.
+SAME_WHEN_TINY = {"prn-ratio-05", "prn-ratio-20", "prn-shots-5", "prn-visible-masks"}
 
 
 def of_prn(project) -> dict:

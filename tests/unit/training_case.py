@@ -15,6 +15,7 @@ import torch
 
 from prn import training
 from prn.backbone import Backbone, random_weights
+from prn.batches import TrainingBatches
 from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods.interface import FitInputs, FitReport
@@ -81,7 +82,8 @@ def run(untrained: Method) -> Run:
     data = inputs(None)
     seed_everything(data.seed, 1)
     untrained.network = untrained._build(True)
-    return untrained._run(data, untrained.network)
+    batches = TrainingBatches(untrained.settings, data, untrained._plan(data), untrained.device)
+    return untrained._run(data, untrained.network, batches)
 
 
 def fit(chosen: Settings, data: FitInputs) -> tuple[dict[str, torch.Tensor], FitReport]:
