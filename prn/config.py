@@ -184,7 +184,7 @@ class TrainSettings:
     channels_last: bool = True
     acceleration: Literal["auto", "none", "compile", "cuda_graphs"] = "auto"
     threads: AtLeastOne = 2
-    precise_norm_batches: Count = 0
+    precise_norm_batches: Count = 32
     checkpoint_minutes: Positive = 5.0
     checkpoint_precision: Literal["float32", "float16"] = "float32"
 

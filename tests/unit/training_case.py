@@ -36,6 +36,7 @@ def settings(
         "steps": steps,
         "batch": batch,
         "learning_rate": 1e-3,
+        "precise_norm_batches": 1,
         "threads": 1,
         "checkpoint_minutes": checkpoint_minutes,
     }
