@@ -44,7 +44,9 @@ def main() -> None:
     settings = resolve_variant(load_settings(PROJECT / "params.yaml", arguments.preset), arguments.variant)
     settings = dataclasses.replace(
         settings,
-        train=dataclasses.replace(settings.train, steps=arguments.steps, precision=arguments.precision),
+        train=dataclasses.replace(
+            settings.train, steps=arguments.steps, precision=arguments.precision, precise_norm_batches=0
+        ),
         predict=dataclasses.replace(settings.predict, precision=arguments.precision),
     )
     cell = {"dataset": arguments.dataset, "category": arguments.category, "seed": arguments.seed}
@@ -116,9 +118,11 @@ def untouched(method: Method) -> Iterator[None]:
     network = method.network
     assert network is not None
     state, mode = {name: value.clone() for name, value in network.state_dict().items()}, network.training
-    yield
-    network.load_state_dict(state)
-    network.train(mode)
+    try:
+        yield
+    finally:
+        network.load_state_dict(state)
+        network.train(mode)
 
 
 @torch.no_grad()

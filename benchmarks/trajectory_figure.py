@@ -1,7 +1,7 @@
 r"""Draw what `benchmarks/trajectory.py` wrote: losses in training, in prediction and with statistics taken anew.
 
     python benchmarks/trajectory_figure.py --out benchmarks/gpu_pill/trajectory.png \
-        "Adam=benchmarks/gpu_pill/pill.prn-light.steps4000.seed42.jsonl" \
+        "Adam (the paper's)=benchmarks/gpu_pill/pill.prn-light.steps4000.seed42.jsonl" \
         "AdamW=benchmarks/gpu_pill/pill.prn-light-adamw.steps4000.seed42.jsonl"
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
                             fontsize=8,
                             color=colour,
                         )
-            axes.set(title=title, xlabel="step", yscale="log", ylim=(0.0025, TOP))
+            axes.set(title=title, xlabel="step", yscale="log", ylim=(0.002, TOP))
         panels[0].set_ylabel("loss on coming batches")
         panels[-1].legend(frameon=False)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

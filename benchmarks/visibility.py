@@ -2,7 +2,7 @@ r"""How many synthetic anomalies can nobody see? With and without drawing them a
 
 Of each kind, the share that changes the normal image under its mask by less than 8 grey levels in the mean, and the
 share whose mask covers less than 0.02 % of the image; and of all their marked pixels the share that changes by less
-than 8 grey levels, with `synthesis.least_change` and `least_mask` at 0 and as set.
+than 8 grey levels, with `synthesis.least_change`, `least_mask` and `least_pixel_change` at 0 and as set.
 
     snakemake --directory runs/real-cpu --configfile workflow/presets/real-cpu.yaml --cores 2 -- \
         phase_download phase_prototypes
@@ -42,7 +42,7 @@ def main() -> None:
         for again in (False, True):
             synthesis = settings.synthesis
             if not again:
-                synthesis = dataclasses.replace(synthesis, least_change=0.0, least_mask=0.0)
+                synthesis = dataclasses.replace(synthesis, least_change=0.0, least_mask=0.0, least_pixel_change=0.0)
             synthesizer, normals = make(arguments, category, settings.tensors.size, synthesis)
             for kind in ("extended", "simulated"):
                 unseen, specks, faint = shares(synthesizer, normals, kind, arguments.samples)

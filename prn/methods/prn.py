@@ -12,7 +12,7 @@ from prn.acceleration import CudaGraphs, Forward, chosen, memory_format
 from prn.backbone import Backbone, normalise
 from prn.batches import StepBatch, TrainingBatches
 from prn.config import Settings
-from prn.errors import PrnError
+from prn.errors import PrnError, memory_errors
 from prn.layout import settings_digest
 from prn.methods.interface import FitInputs, FitReport
 from prn.model.folding import fold_batch_norms
@@ -48,10 +48,11 @@ class Method:
         self.network = self._build(settings.channels_last)
         plan = self._plan(inputs)
         batches = TrainingBatches(self.settings, inputs, plan, self.device)
-        report = train(self._run(inputs, self.network, batches))
+        run = self._run(inputs, self.network, batches)
+        report = train(run)
         report.epochs = report.steps / plan.steps_per_epoch
         report.images_per_second = plan.images(report.steps) / max(report.seconds, 1e-9)
-        report.seconds += self._renew_statistics(batches, report.steps)
+        report.seconds += self._renew_statistics(batches, run)
         clear_resume(inputs.resume)
         report.precision = "bfloat16" if self._autocasts(settings.precision) else "float32"
         self.network.eval()
@@ -178,18 +179,21 @@ class Method:
                 scalars[name] = scalars[name] + share * value
         return scalars
 
-    def _renew_statistics(self, batches: TrainingBatches, first: int) -> float:
-        """Take BatchNorm's statistics anew from the batches of the steps from `first` on; the seconds it took."""
+    def _renew_statistics(self, batches: TrainingBatches, run: Run) -> float:
+        """Take BatchNorm's statistics anew from the batches of the steps after the last; the seconds it took."""
         settings, network, started = self.settings.train, self._fitted(), time.monotonic()
+        first, count = run.total, settings.precise_norm_batches
 
         def parts() -> Iterator[torch.Tensor]:
-            for number in range(first, first + settings.precise_norm_batches):
+            for number in range(first, first + count):
                 batch = batches.step(number)
                 for part in micro_batches(batch.drawn.batch, settings.micro_batch):
                     yield self._pixels(batch.part(part)[0], settings.channels_last)
 
-        if settings.precise_norm_batches:
-            with self._autocast(settings.precision):
+        if count:
+            run.progress(f"{run.label}: BatchNorm's statistics anew from {count} batches")
+            memory = memory_errors(f"{run.label}: BatchNorm's statistics", "train.micro_batch")
+            with memory, self._autocast(settings.precision):
                 renew_statistics(network, parts())
         return time.monotonic() - started
 

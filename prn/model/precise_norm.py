@@ -22,7 +22,9 @@ def renew_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # PyTorch's sign for a plain mean over all batches
-    for batch_B3HW in batches:
-        network(batch_B3HW)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    try:
+        for batch_B3HW in batches:
+            network(batch_B3HW)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -43,7 +43,7 @@ def blend(normal: np.ndarray, anomaly: np.ndarray, mask: np.ndarray, opacity: in
 
 
 def changed_pixels(normal: np.ndarray, blended: np.ndarray, mask: np.ndarray, least: int) -> np.ndarray:
-    """The mask's pixels (uint8 0/1 [h, w]) whose channels change by `least` grey levels in sum; all where none does."""
+    """The mask's pixels (uint8 0/1 [h, w]) whose channels' changes add up to `least` grey levels; all where none do."""
     if not least:
         return mask
     change = np.abs(blended.astype(np.int16) - normal).sum(axis=2)

@@ -7,13 +7,14 @@ import pytest
 import torch
 import yaml
 
+from prn.batches import TrainingBatches
 from prn.config import load_settings, resolve_variant
 from prn.methods.prn import Method
 from prn.prototypes import cluster_prototypes
 from tests.unit import training_case
 
 # Of four normal images 5, 10 and 20 % are all one prototype, and of two seen anomalies five are as many as ten;
-# on noise every pixel of an anomaly changes visibly.
+# in the one step of this training no pixel is left unmarked.
 SAME_WHEN_TINY = {"prn-ratio-05", "prn-ratio-20", "prn-shots-5", "prn-visible-masks"}
 
 
@@ -51,6 +52,17 @@ def test_every_variant_trains_and_predicts_and_is_no_other(project, trained):
         assert np.isfinite(scores).all(), name
         same = variant_losses == losses and np.array_equal(variant_maps, maps)
         assert same == (name == "prn" or name in SAME_WHEN_TINY), name
+
+
+def test_visible_masks_leave_pixels_unmarked_later(project):
+    settings = load_settings(project / "params.yaml", project / "tests/unit/tiny_training.yaml")
+    data = dataclasses.replace(training_case.inputs(None), category="carpet")
+    marked = {}
+    for name in ("prn", "prn-visible-masks"):
+        method = Method(resolve_variant(settings, name), *training_case.frozen(), torch.device("cpu"))
+        batches = TrainingBatches(method.settings, data, method._plan(data), torch.device("cpu"))
+        marked[name] = sum(int(batches.step(number).masks.sum()) for number in range(20))
+    assert 0 < marked["prn-visible-masks"] < marked["prn"]
 
 
 def test_the_demo_of_everything_plans_every_variant_of_prn(project):

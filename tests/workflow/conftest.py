@@ -131,7 +131,12 @@ def tiny_settings(images: Path, textures: Path, variants: list[str]) -> dict:
         "weights": {"download": False, "allow_random": True},
         "tensors": {"size": 32},
         "prototypes": {"ratio": 0.3},
-        "train": {"steps": 2, "batch": {"normal": 2, "extended": 1, "simulated": 1}, "threads": 1},
+        "train": {
+            "steps": 2,
+            "batch": {"normal": 2, "extended": 1, "simulated": 1},
+            "precise_norm_batches": 1,
+            "threads": 1,
+        },
         "predict": {"timing_repeats": 1, "batch_size": 4},
     }
 
