@@ -141,10 +141,9 @@ def _cell(total: Total, settings: Settings, cost: Cost, count: Count, *, seeds: 
     """One variant on one category, all seeds; the seconds of one seed's training and prediction."""
     training = count.normals * cost.fit_s_image
     if cost.step_s is not None:
-        forward_only = (
-            settings.train.precise_norm_batches / 3
-        )  # a pass forward and one back are three of a pass forward
-        training = (steps_of(settings, count.normals) + forward_only) * cost.step_s
+        # BatchNorm's statistics are taken from passes forward, each about a third of a step.
+        steps = steps_of(settings, count.normals) + settings.train.precise_norm_batches / 3
+        training = steps * cost.step_s
         total.trainings += seeds
     elif settings.method not in ("untrained", "mean_image", "colour_threshold"):
         total.unknown.append(
