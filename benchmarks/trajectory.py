@@ -22,7 +22,7 @@ from unittest import mock
 
 import torch
 from safetensors.torch import load_file
-from validation import PROJECT, divide, scores
+from validation import PROJECT, cell_parser, divide, scores
 
 from prn import layout
 from prn.backbone import Backbone
@@ -91,19 +91,17 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, help="work folder of the run")
-    parser.add_argument("--preset", required=True)
-    parser.add_argument("--dataset", default="mvtec")
-    parser.add_argument("--category", required=True)
+    parser = cell_parser(__doc__)
     parser.add_argument("--variant", default="prn")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--steps", type=int, required=True, help="in place of the preset's")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"], help="of both")
+    parser.add_argument(
+        "--precision", default="float32", choices=["float32", "bfloat16"], help="of training and prediction"
+    )
     parser.add_argument("--every", type=int, default=40)
     parser.add_argument("--scores-every", type=int, default=400)
-    parser.add_argument("--out", required=True)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.steps is None:
+        parser.error("--steps is needed: the batches that come after them are what is looked at")
+    return arguments
 
 
 def say(row: dict[str, Any], file: TextIO) -> None:

@@ -103,16 +103,22 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cell_parser(__doc__)
+    parser.add_argument("--variants", nargs="+", required=True)
+    return parser.parse_args()
+
+
+def cell_parser(description: str | None) -> argparse.ArgumentParser:
+    """Arguments that name a run, one of its cells, how long to train and where to write."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="work folder of the run")
     parser.add_argument("--preset", required=True)
     parser.add_argument("--dataset", default="mvtec")
     parser.add_argument("--category", required=True)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--steps", type=int, help="in place of the preset's")
-    parser.add_argument("--variants", nargs="+", required=True)
     parser.add_argument("--out", required=True)
-    return parser.parse_args()
+    return parser
 
 
 def divide(root: Path, settings: Settings, cell: dict[str, Any]) -> Images:
