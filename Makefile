@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "OpenCV cannot load the system libraries it links. On Debian: $(APT_LINE)"; exit 1; }
 	@rm -f $(VENV)/.installed-* && touch $@
 
-runs/demo/archives/SHA256SUMS: $(STAMP) $(wildcard prn/datasets/miniature/*.py)
+runs/demo/archives/SHA256SUMS: $(STAMP) $(wildcard prn/tools/miniature/*.py)
 	@mkdir -p runs/demo/archives
 	@echo "Building the demo's small archives from photographs of scikit-image"
 	@test ! -f $@ || cp $@ $@.before

@@ -30,7 +30,7 @@ from prn.inference import measure
 from prn.methods.interface import FitInputs
 from prn.methods.prn import Method
 from prn.prototypes import Prototypes
-from prn.provenance import environment
+from prn.provenance.environment import environment
 from prn.strict import from_plain
 from prn.training import peak_memory_mb, seed_everything
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -15,7 +16,14 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A batch system that hands out GPUs itself: its jobs must not wait for one another here.
 GIVEN_BY = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "PBS_GPUFILE")
 POLL_S = 1.0
-PACKAGE = Path(__file__).resolve().parent
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def torch_device() -> Any:
+    """Where this process computes with torch: the GPU where there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def visible_gpus() -> list[str]:
@@ -38,9 +46,8 @@ def lock_folder() -> Path:
     """
     if "PRN_GPU_LOCKS" in os.environ:
         return Path(os.environ["PRN_GPU_LOCKS"])
-    checkout = PACKAGE.parent
-    if (checkout / "Snakefile").is_file() and os.access(checkout, os.W_OK):
-        return checkout / "runs" / ".gpus"
+    if (PROJECT / "Snakefile").is_file() and os.access(PROJECT, os.W_OK):
+        return PROJECT / "runs" / ".gpus"
     return Path("data/locks")
 
 

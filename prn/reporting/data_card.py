@@ -9,12 +9,12 @@ from typing import Any
 
 from safetensors import safe_open
 
-from prn.artifacts import sha256_file
 from prn.config import Settings
 from prn.datasets.registry import check_counts, find, registry
 from prn.datasets.rows import IndexRow, contradictions, read_index
 from prn.errors import PrnError
 from prn.metrics.groups import AREA_EDGES
+from prn.provenance.files import sha256_file
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
 from prn.reporting.results import Results
 from prn.reporting.wording import dataset_name, generated_title, plural

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prn.artifacts import sha256_file
 from prn.errors import DataCorrupt, DataMissing
+from prn.provenance.files import sha256_file
 from prn.reporting.document import GENERATED, write_text
 
 SUMS = "SHA256SUMS"

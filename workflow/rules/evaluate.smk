@@ -31,8 +31,8 @@ rule predict:
 
 rule evaluate:
     input:
-        # Without the digest a changed setting of `predict` would stop there: Snakemake looks no further over inputs
-        # that are all ancient, not even at the parameters below.
+        # The digest file must be among the inputs: if all of them were `ancient`, Snakemake would not see that `predict`
+        # has to run again.
         made(layout.PREDICTIONS),
         ancient(layout.TIMING),
         digest_file(layout.CHECKPOINT),

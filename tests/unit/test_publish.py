@@ -15,7 +15,7 @@ from PIL import Image
 from prn.cli import main
 from prn.errors import DataCorrupt, DataMissing, SettingsError
 from prn.reporting import build
-from prn.reporting.publish import _compact, publish
+from prn.tools.publish import _compact, publish
 from tests.unit.reporting_world import make_settings, make_world
 
 DAY = datetime.date(2026, 3, 1)

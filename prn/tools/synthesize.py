@@ -1,11 +1,8 @@
 """Tool `synthesize`: the synthetic anomalies of a training, as a contact sheet and as files to look at."""
 
 from prn import layout
-from prn.datasets.images import load_textures
-from prn.splits import load_split
-from prn.stages.cache import category_tensors
+from prn.stages.inputs import inputs_of
 from prn.stages.job import Job
-from prn.stages.tensors import cached_textures
 from prn.synthesis import Synthesizer, foreground_rule
 from prn.synthesis.sheet import contact_sheet, foreground_sheet, write_samples
 
@@ -31,13 +28,13 @@ def run(job: Job) -> None:
 def synthesizer_of(job: Job) -> Synthesizer:
     """The synthesizer that a training of this cell uses, from its split, cached tensors and textures."""
     settings = job.settings
-    split, tensors = load_split(job.needed(job.path(layout.SPLIT), "split")), category_tensors(job)
-    seen = tensors.index_of(split.seen[: settings.train.shots])
+    inputs = inputs_of(job, also=["textures"] if settings.synthesis.heterologous else [])
+    seen = inputs.seen[: settings.train.shots]
     return Synthesizer(
-        tensors.images[tensors.index_of(split.train_normal)],
-        tensors.images[seen],
-        tensors.masks[seen],
-        load_textures(cached_textures(job)) if settings.synthesis.heterologous else [],
+        inputs.normals,
+        inputs.tensors.images[seen],
+        inputs.tensors.masks[seen],
+        [] if inputs.textures is None else inputs.textures,
         settings=settings.synthesis,
         seed=job.seed,
         foreground=foreground_rule(settings.synthesis.foreground, job.dataset, job.category),

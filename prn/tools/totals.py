@@ -16,8 +16,8 @@ from prn.config import Settings, resolve_variant
 from prn.datasets.registry import dataset_names, find
 from prn.datasets.rows import read_index
 from prn.inference import TIMING_BUDGET_S
-from prn.probe import Cost, steps_of
 from prn.strict import to_plain
+from prn.tools.probe import Cost, steps_of
 
 # What a probe depends on: two variants that agree in it share one.
 SHAPE = ("method", "model", "methods")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from prn.artifacts import atomic_write
 from prn.errors import DataCorrupt, DataMissing, SettingsError
+from prn.provenance.files import atomic_write
 from prn.reporting.document import GENERATED, write_text
 from prn.reporting.html import HTML
 from prn.reporting.results import Row, from_csv, read_results
