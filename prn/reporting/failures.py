@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import Normalize
 
+from prn import layout
 from prn.config import Settings
 from prn.metrics import metrics_by_type
 from prn.reporting.curves import PRO_LIMIT, SIZE_FPR, Scored
@@ -169,13 +170,12 @@ def _missing(results: Results, root: Path) -> list[Block]:
 
 def _why(root: Path, run: Run) -> str:
     """What there is of a run without metrics: the last line of its last log, or how far it came."""
-    name = f"{run.folder.replace('/', '.')}.seed{run.seed}.log"
     for stage in reversed(LOG_STAGES):
-        file = root / "data" / "logs" / stage / name
+        file = run.file(root, layout.log_of(stage, "dataset", "category", "variant", "seed"))
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         if last:
             return f"{stage} ended with `{without_paths(last, root)[:200].replace('`', '')}`"
-    if run.file(root, "checkpoints", ".safetensors").is_file():
+    if run.file(root, layout.CHECKPOINT).is_file():
         return "trained, not evaluated"
     return "not started"

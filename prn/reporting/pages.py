@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from prn.config import Settings
+from prn.provenance.files import write_text
 from prn.reporting.ablations import ablations_page
 from prn.reporting.cost import cost_page
 from prn.reporting.data_card import data_card_page
@@ -10,7 +11,7 @@ from prn.reporting.dataset_figures import ablation_figures, dataset_figures
 from prn.reporting.dataset_page import dataset_page
 from prn.reporting.delta import delta_page
 from prn.reporting.deviations import deviations_page
-from prn.reporting.document import GENERATED, Block, Figure, Page, write_page, write_text
+from prn.reporting.document import GENERATED, Block, Figure, Page, write_page
 from prn.reporting.failures import Failures, failures_page
 from prn.reporting.html import HTML, write_html
 from prn.reporting.legacy import legacy_blocks

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from prn import layout
 from prn.config import Settings
 from prn.datasets.rows import read_index
 from prn.reporting.bars import loss_figure, read_log
@@ -37,7 +38,7 @@ class Studio:
     def scored(self, run: Run) -> Scored:
         """A run's predictions with their images; raises `NoEvidence`."""
         if self._held is None or self._held.evidence.run != run:
-            file = self.root / "data" / "index" / run.dataset / f"{run.category}.csv"
+            file = run.file(self.root, layout.INDEX)
             if not file.is_file():
                 raise NoEvidence(f"the index of {run.category} is not kept here")
             types = {row.path: row.type for row in read_index(file) if row.label}
@@ -240,8 +241,7 @@ def _histograms(digests: dict[str, list[Digest]], studio: Studio, dataset: str, 
 def _loss(studio: Studio, dataset: str, category: str) -> list[Block]:
     seeds = studio.results.seeds_of(dataset, category, "prn")
     found = {
-        seed: read_log(Run(dataset, category, "prn", seed).file(studio.root, "checkpoints", ".log.csv"))
-        for seed in seeds
+        seed: read_log(Run(dataset, category, "prn", seed).file(studio.root, layout.TRAINING_LOG)) for seed in seeds
     }
     logs = {seed: log for seed, log in found.items() if log is not None}
     if not logs:

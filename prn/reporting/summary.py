@@ -8,7 +8,7 @@ import io
 import json
 from pathlib import Path
 
-from prn.reporting.document import write_text
+from prn.provenance.files import write_text
 from prn.reporting.results import METRICS, Results
 
 DECIMALS = 3

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from prn.errors import DataCorrupt, DataMissing
-from prn.provenance.files import sha256_file
-from prn.reporting.document import GENERATED, write_text
+from prn.provenance.files import sha256_file, write_text
+from prn.reporting.document import GENERATED
 
 SUMS = "SHA256SUMS"
 # What a report consists of besides its pages; other files in the folder are somebody's own.

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from prn.errors import DataCorrupt, DataMissing, SettingsError
-from prn.provenance.files import atomic_write
-from prn.reporting.document import GENERATED, write_text
+from prn.provenance.files import atomic_write, write_text
+from prn.reporting.document import GENERATED
 from prn.reporting.html import HTML
 from prn.reporting.results import Row, from_csv, read_results
 from prn.reporting.sums import SUMS, checked_files, report_files, write_sums

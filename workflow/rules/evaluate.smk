@@ -15,7 +15,7 @@ rule predict:
         outputs(layout.PREDICTIONS),
         layout.TIMING,
     log:
-        "data/logs/predict/{dataset}.{category}.{variant}.seed{seed}.log",
+        layout.log_of("predict", "dataset", "category", "variant", "seed"),
     conda:
         "../envs/prn.yaml"
     threads: lambda wildcards: resolved(wildcards.variant).predict.threads
@@ -50,7 +50,7 @@ rule evaluate:
         digest_file(layout.METRICS),
         sidecar(layout.METRICS),
     log:
-        "data/logs/evaluate/{dataset}.{category}.{variant}.seed{seed}.log",
+        layout.log_of("evaluate", "dataset", "category", "variant", "seed"),
     conda:
         "../envs/prn.yaml"
     params:
