@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from prn import layout
 from prn.config import Settings
 from prn.metrics import metrics_by_type
-from prn.reporting.curves import PRO_LIMIT, SIZE_FPR, Scored
+from prn.reporting.curves import PRO_LIMIT, SIZE_FPR, RankedPredictions
 from prn.reporting.document import Block, Bullets, Figure, Heading, Page, Table
 from prn.reporting.grids import colour_range
 from prn.reporting.mosaic import Tile, coloured, overlay, truth_picture, write_mosaic
@@ -62,9 +62,9 @@ class Failures:
     types: list[TypeScore]
 
 
-def find_failures(scored: Scored) -> Failures:
+def find_failures(ranked: RankedPredictions) -> Failures:
     """The worst misses, false alarms and defect types of a run, worst first."""
-    shown = scored.evidence
+    shown = ranked.evidence
     scores, bad = shown.image_scores, shown.defective
     good_scores, bad_scores = scores[~bad], scores[bad]
     if not len(good_scores) or not len(bad_scores):
@@ -85,15 +85,15 @@ def find_failures(scored: Scored) -> Failures:
     highest = sorted(np.flatnonzero(~bad).tolist(), key=lambda index: (-scores[index], index))[:SHOWN]
     misses = [case(index, float(np.mean(good_scores >= scores[index]))) for index in lowest]
     alarms = [case(index, float(np.mean(bad_scores <= scores[index]))) for index in highest]
-    return Failures(misses, alarms, _types(scored))
+    return Failures(misses, alarms, _types(ranked))
 
 
-def _types(scored: Scored) -> list[TypeScore]:
-    if scored.ranking is None:
+def _types(ranked: RankedPredictions) -> list[TypeScore]:
+    if ranked.ranking is None:
         return []
-    shown = scored.evidence
+    shown = ranked.evidence
     found = []
-    for group in metrics_by_type(scored.ranking, shown.types, PRO_LIMIT):
+    for group in metrics_by_type(ranked.ranking, shown.types, PRO_LIMIT):
         recall = group.region_recall[SIZE_FPR]
         if group.pro is not None and recall is not None:
             found.append(TypeScore(shown.run, group.name, group.images, group.regions, group.pro, recall))

@@ -12,7 +12,7 @@ import numpy as np
 from prn import layout
 from prn.datasets.images import read_mask
 from prn.datasets.rows import IndexRow, read_index
-from prn.evaluation import PIXEL_METRICS, Chunks, Scored, evaluate
+from prn.evaluation import PIXEL_METRICS, Chunks, ScoredTestSet, evaluate
 from prn.metrics import resize_score_map
 from prn.predictions import load_predictions
 from prn.provenance.files import write_json
@@ -38,12 +38,12 @@ def run(job: Job) -> None:
     print(f"{job.artefact}: {shown}")
 
 
-def _scored(job: Job, inputs: Inputs, predictions: Path, index: Path) -> Scored:
+def _scored(job: Job, inputs: Inputs, predictions: Path, index: Path) -> ScoredTestSet:
     """The scored test images, in the split's order."""
     found, by_path = load_predictions(predictions), {row.path: row for row in read_index(index)}
     rows = [by_path[path] for path in inputs.split.test]
     labels = np.array([row.label for row in rows])
-    return Scored(
+    return ScoredTestSet(
         scores=found.image_scores,
         labels=labels,
         types=[row.type for row in rows],
@@ -65,7 +65,7 @@ def _at_original_size(maps: np.ndarray, rows: Sequence[IndexRow], base: Path) ->
         yield resize_score_map(score_map, row.height, row.width)[None], mask[None]
 
 
-def _facts(job: Job, inputs: Inputs, scored: Scored) -> dict[str, Any]:
+def _facts(job: Job, inputs: Inputs, scored: ScoredTestSet) -> dict[str, Any]:
     """What the reports need to know of the cell besides its metrics: counts, timing and facts of the training."""
     timing = json.loads(job.path(layout.TIMING).read_text(encoding="utf-8"))
     card = json.loads(job.path(layout.RUN_CARD).read_text(encoding="utf-8"))

@@ -24,8 +24,8 @@ from prn.tools.miniature.categories import (
     TRAIN_NORMAL,
     Category,
 )
-from prn.tools.miniature.layouts import TEXTURES
 from prn.tools.miniature.photographs import PHOTOGRAPHS, photograph
+from prn.tools.miniature.trees import TEXTURES
 
 # First 16 hex digits of the sha256 over names and pixels of an archive's images. A change changes the demo's numbers.
 PIXELS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prn.provenance.files import atomic_write, sha256_file
 from prn.tools.miniature.archives import write_folder, write_tar, write_zip
-from prn.tools.miniature.layouts import (
+from prn.tools.miniature.trees import (
     btad_files,
     dagm_files,
     dtd_files,
