@@ -105,9 +105,9 @@ def test_a_killed_job_a_killed_snakemake_and_an_interrupted_one(hollow, held):
     release(hollow)
     (hollow / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
     (hollow / CHECKPOINT).write_text("half", encoding="utf-8")
-    assert "unlock" in snakemake(hollow, "all", check=False)
-    snakemake(hollow, "--unlock")
     assert "rerun-incomplete" in snakemake(hollow, "all", check=False)
+    assert "unlock" in snakemake(hollow, "--rerun-incomplete", "all", check=False)
+    snakemake(hollow, "--unlock")
     snakemake(hollow, "--rerun-incomplete", "all")
     assert "half" not in (hollow / CHECKPOINT).read_text(encoding="utf-8")
     assert plan(hollow) == {}
