@@ -183,10 +183,10 @@ KEPT = {
 
 
 def kept(cells, last="metrics"):
-    """What cells keep, up to a kind: asked for by name, so that a file that was deleted is made again."""
+    """What cells keep, up to a kind, with the digest files: asked for by name, so that what was deleted is made again."""
     kinds = list(KEPT)[: list(KEPT).index(last) + 1]
-    files = (KEPT[kind](cell) for cell in cells for kind in kinds)
-    return list(filter(None, dict.fromkeys(files)))
+    files = dict.fromkeys(KEPT[kind](cell) for cell in cells for kind in kinds)
+    return [file for kept_file in filter(None, files) for file in (kept_file, digest_file(kept_file))]
 
 
 def prototypes_inputs(wildcards):
