@@ -11,13 +11,14 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(workflow.basedir))
 
 from prn import layout
-from prn.config import parse_settings, resolve_variant
+from prn.settings.loading import parse_settings
+from prn.settings.variants import resolve_variant
 from prn.datasets.listing import listing_digest
-from prn.views import execution, view, view_of_prototypes
+from prn.settings.views import execution, view, view_of_prototypes
 from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
-from prn.methods import METHODS
+from prn.settings.methods import METHODS
 from prn.provenance.code import code_digest
 
 try:
