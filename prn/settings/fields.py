@@ -72,20 +72,20 @@ Distinct = Annotated[list[T], Field(json_schema_extra=NO_REPETITION), AfterValid
 
 # Names of data sets, categories and variants become folders, wildcards of Snakemake and parts of pages.
 NAME_SIGNS = " _-.()+&"
-NAME_LENGTH = 50  # characters; at most 200 bytes, so that endings fit into the 255 that file systems allow
+NAME_BYTES = 70  # a log's file name holds three of them, and file systems allow 255 bytes
 NAME_RULE = (
-    f"a name of at most {NAME_LENGTH} letters, digits, spaces and {' '.join(NAME_SIGNS.strip())}, with a letter or"
-    " digit first and no space or dot last"
+    f"a name of letters, digits, spaces and {' '.join(NAME_SIGNS.strip())}, with a letter or digit first, no space or"
+    f" dot last, and at most {NAME_BYTES} bytes in UTF-8"
 )
 
 
 def check_name(name: str) -> str:
     """The name itself; raises `WrongValue` where it does not follow `NAME_RULE`."""
     kinds = [unicodedata.category(sign)[0] for sign in name]  # L: letter, M: a mark on one, N: digit
-    allowed = all(kind in "LMN" or sign in NAME_SIGNS for kind, sign in zip(kinds, name, strict=True))
-    if not allowed or not 0 < len(name) <= NAME_LENGTH or kinds[0] not in "LN" or name[-1] in " .":
-        raise WrongValue(f"found {name!r}, expected {NAME_RULE}")
-    return name
+    plain = all(kind in "LMN" or sign in NAME_SIGNS for kind, sign in zip(kinds, name, strict=True))
+    if name and plain and kinds[0] in "LN" and name[-1] not in " ." and len(name.encode()) <= NAME_BYTES:
+        return name
+    raise WrongValue(f"found {name!r}, expected {NAME_RULE}")
 
 
 def _check_no_page(name: str) -> str:

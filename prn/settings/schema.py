@@ -23,8 +23,9 @@ Every key of `params.yaml` with its default, what it may be, and what it means. 
 `prn/settings/` by `python -m prn.settings.schema`, as is `params.schema.json`, by which an editor completes and checks
 `params.yaml` and the presets. A misspelt key or a wrong value is refused before any job runs, with its path.
 
-Names of data sets, categories and variants become parts of paths: {NAME_RULE}. A data set cannot be called like a page
-of the report.
+Names of data sets, categories and variants become parts of paths. Each is
+{NAME_RULE}.
+A data set cannot be called like a page of the report.
 """
 
 

@@ -11,6 +11,7 @@ from prn.layout import PAGES
 from prn.settings.fields import NAME_RULE
 from prn.settings.loading import load_settings, parse_settings, read_yaml
 from prn.settings.validation import merged
+from prn.stages.cells import check_spelling
 
 GOOD = [
     "m3",
@@ -22,6 +23,8 @@ GOOD = [
     "A&B",
     "v1.2",
     "螺丝",
+    "x" * 70,
+    "ж" * 35,
     "स्क्रू",
 ]
 BAD = [
@@ -57,7 +60,8 @@ BAD = [
     "a%b",
     "a#b",
     "a~b",
-    "x" * 51,
+    "x" * 71,
+    "ж" * 36,
 ]
 
 
@@ -109,6 +113,11 @@ def test_a_variant_that_nobody_runs_and_a_source_have_such_names_too(params, nam
         with pytest.raises(SettingsError) as caught:
             parse_settings(merged(params, change))
         assert str(caught.value) == f"{where}: found {name!r}, expected {NAME_RULE}"
+
+
+def test_bytes_of_a_command_line_that_are_no_text_are_refused():
+    with pytest.raises(SettingsError, match=r"--category: found '\\udcff', expected a name"):
+        check_spelling({"category": "\udcff"})
 
 
 @pytest.mark.parametrize("name", [*PAGES, "readme", "Cost"])
