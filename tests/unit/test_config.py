@@ -134,8 +134,8 @@ def test_every_misspelt_key_is_refused_with_its_path(params):
         ),
         (
             ("benchmark", "datasets", "mvtec"),
-            {"categorie": []},
-            "mvtec.categorie: unknown key; did you mean 'categories'",
+            {"categoriess": []},
+            "mvtec.categoriess: unknown key; did you mean 'categories'",
         ),
         (("benchmark", "datasets", "mvtec"), {"categories": []}, "benchmark.datasets.mvtec.variants: missing"),
         (("synthesis", "foreground", "mvtec", "bottle"), {"treshold": 3}, "bottle.treshold: unknown key; did you mean"),

@@ -85,7 +85,7 @@ def test_an_editor_accepts_params_yaml_and_the_presets(project, editor):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"trian": {}},
+        {"trainn": {}},
         {"train": {"epoch": 3}},
         {"train": {"epochs": "3"}},
         {"train": {"optimizer": "lion"}},
