@@ -4,6 +4,7 @@ The view is what Snakemake compares, what the command line hands over and what t
 reads a setting outside its view fails at once.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, ClassVar, cast
@@ -42,8 +43,8 @@ def view(settings: Settings, stage: str, dataset: str = "", category: str = "", 
     category changes no other category's view; without a data set (the report) all are in it.
     """
     resolved = resolve_variant(settings, variant) if variant else settings
-    plain = resolved.model_dump()
-    result = _picked(plain, _paths([stage], plain))
+    uses_prototypes = METHODS[resolved.method].needs("prototypes", resolved)
+    result = _dumped(resolved, _paths([stage], resolved.method, uses_prototypes))
     if "download" in result and dataset:
         sources = result["download"]["sources"]
         result["download"]["sources"] = {name: sources[name] for name in [dataset] if name in sources}
@@ -59,7 +60,7 @@ def view(settings: Settings, stage: str, dataset: str = "", category: str = "", 
 def execution(settings: Settings, variant: str = "") -> dict[str, Any]:
     """The settings of `EXECUTION`, resolved for a variant: how a job runs, not what comes out."""
     resolved = resolve_variant(settings, variant) if variant else settings
-    return _picked(resolved.model_dump(), EXECUTION)
+    return _dumped(resolved, EXECUTION)
 
 
 def view_of_prototypes(train_view: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def from_view(data: Mapping[str, Any], *stages: str, run_with: Mapping[str, Any]
     What the stages do not declare cannot be read (`AttributeError`). Raises `SettingsError` for a view that lacks a
     setting or holds another one.
     """
-    paths = _paths(stages, data)
+    paths = _paths(stages, data.get("method"), _uses_prototypes(data))
     beside = validated(_part(Settings, EXECUTION), run_with or {}).model_dump()
     whole = merged(_picked(beside, [path for path in EXECUTION if _covered(path, paths)]), data)
     settings = validated(_part(Settings, tuple(paths)), whole)
@@ -88,30 +89,36 @@ def from_view(data: Mapping[str, Any], *stages: str, run_with: Mapping[str, Any]
     return cast(Settings, settings)
 
 
-def _paths(stages: Iterable[str], plain: Mapping[str, Any]) -> list[str]:
-    """What the stages read of settings or of a view: a method that uses no prototypes does not read their section."""
+def _paths(stages: Iterable[str], method: Any, uses_prototypes: bool) -> list[str]:
+    """What the stages read; a method that uses no prototypes does not read their section."""
     paths = [path for stage in stages for path in VIEWS[stage]]
     if "train" in stages:
-        method = plain.get("method")
         if method not in METHODS:
             raise SettingsError(f"method: found {method!r}; {suggestion(str(method), METHODS)}")
-        entry = METHODS[method]
         own = [f"methods.{method}"] if method in MethodSections.model_fields else []
-        switch = entry.prototypes
-        uses = _value(plain, switch) is not False if isinstance(switch, str) else switch
-        paths += [path for path in (*entry.reads, *own) if path != "prototypes" or uses]
+        paths += [path for path in (*METHODS[method].reads, *own) if path != "prototypes" or uses_prototypes]
     return list(dict.fromkeys(paths))
 
 
-def _value(plain: Any, path: str) -> Any:
-    """The value at a path, None where there is none."""
-    for key in path.split("."):
-        plain = plain.get(key) if isinstance(plain, Mapping) else None
-    return plain
+def _uses_prototypes(view_of_train: Mapping[str, Any]) -> bool:
+    """Whether the view's method uses prototypes; where the switch is missing, that is what will be told."""
+    entry = METHODS.get(str(view_of_train.get("method")))
+    needed = entry.prototypes if entry else False
+    if not isinstance(needed, str):
+        return needed
+    value: Any = view_of_train
+    for key in needed.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value is not False
 
 
 def _covered(path: str, paths: Iterable[str]) -> bool:
     return any(path == each or path.startswith(f"{each}.") for each in paths)
+
+
+def _dumped(settings: Settings, paths: Iterable[str]) -> dict[str, Any]:
+    """What stands at the paths, as plain data."""
+    return _picked(settings.model_dump(include={path.partition(".")[0] for path in paths}), paths)
 
 
 def _picked(plain: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
@@ -119,8 +126,10 @@ def _picked(plain: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for path in paths:
         section, _, key = path.partition(".")
-        chosen = {section: {key: plain[section][key]} if key else plain[section]}
-        result = merged(result, chosen)
+        if key:
+            result.setdefault(section, {})[key] = copy.deepcopy(plain[section][key])
+        else:
+            result[section] = copy.deepcopy(plain[section])
     return result
 
 
