@@ -25,13 +25,13 @@ import torch
 
 from prn.backbone import BACKBONE_CHANNELS, random_weights
 from prn.batches import StepBatch, TrainingBatches
-from prn.config import Settings
 from prn.inference import measure
 from prn.methods.interface import FitInputs
 from prn.methods.prn import Method
 from prn.prototypes import Prototypes
 from prn.provenance.environment import environment
-from prn.strict import from_plain
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 from prn.training import peak_memory_mb, seed_everything
 
 EPOCH = 4  # steps of an epoch, all of them whole
@@ -42,7 +42,7 @@ def settings_of(arguments: argparse.Namespace, **train: object) -> Settings:
     normal, extended, simulated = arguments.batch
     batch = {"normal": normal, "extended": extended, "simulated": simulated}
     predict = {name: train[name] for name in ("precision", "acceleration") if name in train}
-    return from_plain(
+    return validated(
         Settings,
         {
             "tensors": {"size": arguments.size},

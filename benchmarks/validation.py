@@ -27,12 +27,14 @@ from safetensors.torch import load_file
 
 from prn import layout
 from prn.backbone import Backbone
-from prn.config import Settings, load_settings, resolve_variant
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.inference import predict
 from prn.methods.interface import FitInputs, method_class
 from prn.metrics import image_auroc, localization_metrics
 from prn.prototypes import cluster_prototypes
+from prn.settings.loading import load_settings
+from prn.settings.sections import Settings
+from prn.settings.variants import resolve_variant
 from prn.splits import load_split
 from prn.synthesis import Synthesizer, foreground_rule
 
@@ -74,7 +76,7 @@ def main() -> None:
         started = time.monotonic()
         resolved = resolve_variant(settings, variant)
         if arguments.steps:
-            resolved = dataclasses.replace(resolved, train=dataclasses.replace(resolved.train, steps=arguments.steps))
+            resolved = resolved.changed(train=resolved.train.changed(steps=arguments.steps))
         method = method_class(resolved.method)(resolved, backbone, prototypes, torch.device("cpu"))
         report = method.fit(
             FitInputs(
@@ -147,7 +149,7 @@ def scores(method: Any, settings: Settings, images: Images, cell: dict[str, Any]
         images.held_seen,
         images.held_seen_masks,
         images.textures,
-        settings=dataclasses.replace(settings.synthesis, extended=True, heterologous=True, homologous=True, **MARKED),
+        settings=settings.synthesis.changed(extended=True, heterologous=True, homologous=True, **MARKED),
         seed=cell["seed"],
         foreground=foreground_rule(settings.synthesis.foreground, cell["dataset"], cell["category"]),
     )

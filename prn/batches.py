@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prn.config import Settings
 from prn.methods.interface import FitInputs
+from prn.settings.sections import Settings
 from prn.synthesis import KINDS, Synthesizer, foreground_rule
 from prn.synthesis.anomalies import Plan
 from prn.synthesis.batch import Kind

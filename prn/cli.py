@@ -14,12 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prn.config import load_settings
 from prn.devices import keep_to_given_cores, one_gpu
 from prn.errors import PrnError, SettingsError
 from prn.stages.names import STAGES, Stage
 from prn.tools.names import TOOLS, Tool
-from prn.views import execution
 
 COMMANDS: dict[str, Stage | Tool] = {**STAGES, **TOOLS}
 
@@ -61,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             print(publish(options.source, options.target, datetime.date.today()))
         elif options.command == "adopt":
+            from prn.settings.loading import load_settings
             from prn.tools.adopt import adopt
 
             files = [path.resolve() for path in (options.params, *options.preset)]
@@ -121,7 +120,9 @@ def _add_tools(commands: Any) -> None:
 
 
 def _run_job(options: argparse.Namespace) -> None:
-    from prn.stages.cells import completed
+    from prn.settings.loading import load_settings
+    from prn.settings.views import execution
+    from prn.stages.cells import check_spelling, completed
     from prn.stages.job import Job
     from prn.stages.plan import job_of
 
@@ -129,6 +130,7 @@ def _run_job(options: argparse.Namespace) -> None:
     stage = TOOLS[command].stage if command in TOOLS else command
     names = COMMANDS[command].cell
     cell = {name: value for name in names if (value := getattr(options, name)) is not None}
+    check_spelling(cell)
     if options.settings is not None:
         job = Job(stage, _json(options.settings), **cell, execution=_json(options.execution))
     else:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError, memory_errors
 from prn.methods.interface import FitReport, say
 from prn.provenance.files import atomic_write
+from prn.settings.sections import BatchSettings, TrainSettings
 
 FLUSH_STEPS = 10
 

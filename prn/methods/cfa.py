@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from prn.backbone import Backbone
-from prn.config import Settings
 from prn.errors import PrnError, SettingsError
 from prn.methods.geometry import on_common_grid
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.library import anomalib_module, batches, normalised_pixels, plain_state
 from prn.methods.loop import train_on_normals
-from prn.methods.settings.cfa import CFASettings
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import seed_everything
 
 BACKBONES = ("resnet18", "wide_resnet50_2")  # those whose widths anomalib's descriptor knows
@@ -41,7 +40,7 @@ class Method:
         if name not in BACKBONES:
             raise SettingsError(f"model.backbone: found {name!r}, but CFA runs with {' or '.join(BACKBONES)}")
         self.settings, self.device = settings, device
-        self.options: CFASettings = settings.methods["cfa"]
+        self.options = settings.methods.cfa
         self.backbone = Backbone(name, backbone, train_layer4=False).to(device).eval()
         self.descriptor = self._descriptor()
         self.memory = torch.zeros(0)

@@ -15,14 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prn.backbone import BACKBONE_CHANNELS, Backbone
-from prn.config import Settings
 from prn.errors import DataMissing, PrnError
 from prn.methods.geometry import on_common_grid
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.library import anomalib_module, batches, normalised_pixels, plain_state
 from prn.methods.loop import train_on_normals
-from prn.methods.settings.cflow import CFLOWSettings
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import seed_everything
 
 LOWEST_RATE = 1e-3  # share of the learning rate at the end of its cosine
@@ -47,7 +46,7 @@ class Method:
                 f" whole {name}"
             )
         self.settings, self.device = settings, device
-        self.options: CFLOWSettings = settings.methods["cflow"]
+        self.options = settings.methods.cflow
         self.backbone = Backbone(name, backbone, train_layer4=False).to(device).eval()
         self.library = anomalib_module("models.image.cflow.utils", "cflow")
         self.flows = self._flows()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from prn.backbone import BACKBONE_CHANNELS, normalise
-from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods.deviation import PatchHead, deviation_loss, prior_scores, trainable_encoder
 from prn.methods.fine_tuning import drawn, fine_tune, saved, seen_anomalies
@@ -19,6 +18,7 @@ from prn.methods.geometry import resized_crop
 from prn.methods.gradient_map import clipped_at_percentile, predict_by_gradient, smoothed
 from prn.methods.interface import FitInputs, FitReport
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import seed_everything
 
 
@@ -34,7 +34,7 @@ class Method:
     ) -> None:
         if backbone is None:
             raise PrnError("DevNet needs backbone weights")
-        self.settings, self.options, self.device = settings, settings.methods["devnet"], device
+        self.settings, self.options, self.device = settings, settings.methods.devnet, device
         self.backbone = backbone
         self.network: nn.Module | None = None
 

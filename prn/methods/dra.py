@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from prn.backbone import normalise
-from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods.deviation import prior_scores
 from prn.methods.dra_network import NORMAL, PSEUDO, SEEN, DRANetwork, dra_loss, mean_references
@@ -23,6 +22,7 @@ from prn.methods.gradient_map import clipped_at_percentile, method_pixels, predi
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.pseudo_anomaly import pseudo_anomaly, rotated
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import seed_everything
 
 
@@ -38,7 +38,7 @@ class Method:
     ) -> None:
         if backbone is None:
             raise PrnError("DRA needs backbone weights")
-        self.settings, self.options, self.device = settings, settings.methods["dra"], device
+        self.settings, self.options, self.device = settings, settings.methods.dra, device
         self.backbone = backbone
         self.network: DRANetwork | None = None
         self.references: list[Tensor] = []

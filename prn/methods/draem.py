@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prn.config import Settings, SynthesisSettings
 from prn.errors import PrnError
 from prn.methods.geometry import on_common_grid, resized_crop
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.library import anomalib_module, batches, plain_state
 from prn.methods.loop import train_on_normals
-from prn.methods.settings.draem import DRAEMSettings
 from prn.prototypes import Prototypes
+from prn.settings.methods.draem import DRAEMSettings
+from prn.settings.sections import Settings, SynthesisSettings
 from prn.synthesis import Synthesizer
 from prn.training import seed_everything
 
@@ -48,7 +48,7 @@ class Method:
         device: torch.device,
     ) -> None:
         self.settings, self.device = settings, device
-        self.options: DRAEMSettings = settings.methods["draem"]
+        self.options = settings.methods.draem
         self.networks = self._networks()
 
     def fit(self, inputs: FitInputs) -> FitReport:

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prn.config import Settings, TrainSettings
 from prn.errors import DataMissing
 from prn.layout import settings_digest
 from prn.methods.interface import FitInputs, FitReport
-from prn.strict import to_plain
+from prn.settings.sections import Settings, TrainSettings
 from prn.training import Run, clear_resume, make_optimizer, train
 
 
@@ -41,7 +40,7 @@ def fine_tune(
     `step(i)` does forward and backward of step `i`, a function of `i` and the seed alone. Raises as
     `prn.training.train` does.
     """
-    options: Options = settings.methods[method]
+    options: Options = getattr(settings.methods, method)
     optimisation = TrainSettings(
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
@@ -72,7 +71,7 @@ def fine_tune(
 def run_key(settings: Settings, inputs: FitInputs) -> str:
     """What a resume state belongs to: the settings that the method reads, the seed, and the sums of the images."""
     sums = [int(array.sum(dtype=np.int64)) for array in (inputs.normals, inputs.seen)]
-    return settings_digest({"settings": to_plain(settings), "seed": inputs.seed, "images": sums})
+    return settings_digest({"settings": settings.model_dump(), "seed": inputs.seed, "images": sums})
 
 
 def step_decay(learning_rate: float, every: int, factor: float) -> Callable[[int], float]:

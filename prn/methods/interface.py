@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from prn.config import Settings
 from prn.prototypes import Prototypes
+from prn.settings.methods import METHODS
+from prn.settings.sections import Settings
 
 
 def say(line: str) -> None:
@@ -81,8 +82,6 @@ class Method(Protocol):
 
 def method_class(name: str) -> type[Any]:
     """The class of a method of `METHODS`."""
-    from prn.methods import METHODS
-
     return getattr(importlib.import_module(METHODS[name].module), METHODS[name].name)
 
 

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prn.backbone import normalise
-from prn.config import Settings
 from prn.errors import PrnError, memory_errors
 from prn.methods.fine_tuning import fine_tune, saved
 from prn.methods.geometry import resized_crop
 from prn.methods.gradient_map import method_pixels, predict_by_gradient, smoothed
 from prn.methods.interface import FitInputs, FitReport
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import seed_everything
 from prn.vgg import BLOCKS, block_outputs, vgg16
 
@@ -64,7 +64,7 @@ class Method:
     ) -> None:
         if backbone is None:
             raise PrnError("KDAD needs backbone weights")
-        self.settings, self.options, self.device = settings, settings.methods["kdad"], device
+        self.settings, self.options, self.device = settings, settings.methods.kdad, device
         self.teacher = vgg16(backbone).to(device)
         self.network: nn.Sequential | None = None
 

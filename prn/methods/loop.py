@@ -7,10 +7,9 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from prn.config import BatchSettings, Settings
 from prn.layout import settings_digest
 from prn.methods.interface import FitInputs, FitReport
-from prn.strict import to_plain
+from prn.settings.sections import BatchSettings, Settings
 from prn.training import BatchPlan, Run, clear_resume, train
 
 
@@ -82,4 +81,4 @@ def _run_key(settings: Settings, inputs: FitInputs) -> str:
     """Identifies settings, seed and images, so that a resume state of another training is not used."""
     images = (inputs.normals, inputs.textures)
     sums = [0 if array is None else int(array.sum(dtype=np.int64)) for array in images]
-    return settings_digest({"settings": to_plain(settings), "seed": inputs.seed, "images": sums})
+    return settings_digest({"settings": settings.model_dump(), "seed": inputs.seed, "images": sums})

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from prn.config import Settings
 from prn.methods.interface import FitInputs, FitReport, top_mean
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 
 
 class MeanImage:

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from prn.backbone import normalise
-from prn.config import Settings
 from prn.errors import PrnError, memory_errors
 from prn.methods.geometry import on_common_grid, resized_crop
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.library import anomalib_module, load_backbone
-from prn.methods.settings.patchcore import PatchCoreSettings
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import peak_memory_mb, seed_everything
 
 LAYERS = ("layer2", "layer3")  # its paper, section 4.1
@@ -37,7 +36,7 @@ class Method:
         if backbone is None:
             raise PrnError("PatchCore needs backbone weights")
         self.settings, self.device = settings, device
-        self.options: PatchCoreSettings = settings.methods["patchcore"]
+        self.options = settings.methods.patchcore
         name = settings.model.backbone
         library = anomalib_module("models.image.patchcore.torch_model", "patchcore")
         self.model = library.PatchcoreModel(

@@ -11,7 +11,6 @@ import torch
 from prn.acceleration import CudaGraphs, Forward, chosen, memory_format
 from prn.backbone import Backbone, normalise
 from prn.batches import StepBatch, TrainingBatches
-from prn.config import Settings
 from prn.errors import PrnError, memory_errors
 from prn.layout import settings_digest
 from prn.methods.interface import FitInputs, FitReport
@@ -20,7 +19,7 @@ from prn.model.losses import prn_loss
 from prn.model.network import PRN
 from prn.model.precise_norm import renew_statistics
 from prn.prototypes import Prototypes
-from prn.strict import to_plain
+from prn.settings.sections import Settings
 from prn.training import BatchPlan, Run, clear_resume, make_optimizer, micro_batches, seed_everything, train
 
 
@@ -240,4 +239,4 @@ def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
 def _run_key(settings: Settings, inputs: FitInputs) -> str:
     images = (inputs.normals, inputs.seen, inputs.seen_masks, inputs.textures)
     sums = [0 if array is None else int(array.sum(dtype=np.int64)) for array in images]
-    return settings_digest({"settings": to_plain(settings), "seed": inputs.seed, "images": sums})
+    return settings_digest({"settings": settings.model_dump(), "seed": inputs.seed, "images": sums})

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from prn.backbone import Backbone
-from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods.geometry import on_common_grid
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.library import anomalib_module, batches, normalised_pixels, plain_state
 from prn.methods.loop import train_on_normals
-from prn.methods.settings.rd4ad import RD4ADSettings
 from prn.prototypes import Prototypes
+from prn.settings.sections import Settings
 from prn.training import seed_everything
 
 BETAS = (0.5, 0.999)  # Adam's, its paper, section 4.1
@@ -37,7 +36,7 @@ class Method:
         if backbone is None:
             raise PrnError("RD4AD needs backbone weights")
         self.settings, self.device = settings, device
-        self.options: RD4ADSettings = settings.methods["rd4ad"]
+        self.options = settings.methods.rd4ad
         self.teacher = Backbone(settings.model.backbone, backbone, train_layer4=False).to(device).eval()
         self.student = self._student()
         maps = anomalib_module("models.image.reverse_distillation.anomaly_map", "rd4ad")

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from prn.backbone import Backbone, normalise
-from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods.interface import FitInputs, FitReport, top_mean
 from prn.prototypes import Prototypes, untrained_score_map
+from prn.settings.sections import Settings
 
 
 class Method:

@@ -12,11 +12,11 @@ from prn import layout
 from prn.backbone import weights_kind
 from prn.devices import check_threads, torch_device
 from prn.errors import DataMissing
-from prn.methods import METHODS
 from prn.methods.interface import FitInputs, FitReport, method_class
 from prn.provenance.environment import environment
 from prn.provenance.files import atomic_write, write_json
 from prn.provenance.sidecars import artefact_hash
+from prn.settings.methods import METHODS
 from prn.stages.inputs import Inputs, inputs_of
 from prn.stages.job import Job
 

@@ -16,12 +16,12 @@ import torch
 from prn import training
 from prn.backbone import Backbone, random_weights
 from prn.batches import TrainingBatches
-from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods.interface import FitInputs, FitReport
 from prn.methods.prn import Method
 from prn.prototypes import Prototypes, cluster_prototypes
-from prn.strict import from_plain
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 from prn.training import Run, seed_everything
 
 SIZE, NORMALS = 32, 7
@@ -40,7 +40,7 @@ def settings(
         "threads": 1,
         "checkpoint_minutes": checkpoint_minutes,
     }
-    return from_plain(
+    return validated(
         Settings,
         {"tensors": {"size": SIZE}, "train": {**base, **train}, "predict": predict or {}, "model": model or {}},
     )
