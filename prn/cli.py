@@ -121,7 +121,7 @@ def _add_tools(commands: Any) -> None:
 
 def _run_job(options: argparse.Namespace) -> None:
     from prn.settings.loading import load_settings
-    from prn.settings.views import execution
+    from prn.settings.views import execution, from_view
     from prn.stages.cells import check_spelling, completed
     from prn.stages.job import Job
     from prn.stages.plan import job_of
@@ -132,7 +132,9 @@ def _run_job(options: argparse.Namespace) -> None:
     cell = {name: value for name in names if (value := getattr(options, name)) is not None}
     check_spelling(cell)
     if options.settings is not None:
-        job = Job(stage, _json(options.settings), **cell, execution=_json(options.execution))
+        stage_view, run_with = _json(options.settings), _json(options.execution)
+        from_view(stage_view, stage, run_with=run_with)  # refuses what the stage does not read
+        job = Job(stage, stage_view, **cell, execution=run_with)
     else:
         settings = load_settings(options.params, *options.preset)
         job = job_of(settings, stage, completed(cell, names, settings))
@@ -177,9 +179,12 @@ def _folder_of_images(options: argparse.Namespace) -> tuple[Path, Path] | None:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        return json.loads(text)
+        data = json.loads(text)
     except ValueError as error:
         raise SettingsError(f"--settings, --execution: not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"--settings, --execution: found {data!r}, expected sections with keys")
+    return data
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from prn.errors import SettingsError
 from prn.settings.fields import WrongValue
 
 M = TypeVar("M", bound=BaseModel)
+UNKNOWN_KEY = ("extra_forbidden", "invalid_key")  # pydantic's names of such errors
 
 
 def merged(base: Mapping[str, Any], *overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,9 +43,6 @@ def validated(model: type[M], data: Any, path: str = "") -> M:
     except ValidationError as error:
         details = sorted(error.errors(include_url=False), key=lambda one: one["type"] not in UNKNOWN_KEY)
         raise SettingsError(_text(details[0], path, model.model_json_schema())) from None
-
-
-UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 
 
 def _text(error: Mapping[str, Any], path: str, schema: dict[str, Any]) -> str:
@@ -91,7 +89,7 @@ def joined(*parts: str | int) -> str:
 
 
 def node_at(schema: Mapping[str, Any], place: Iterable[str | int]) -> dict[str, Any]:
-    """The part of a JSON Schema that describes the value at `place`, references and "or null" taken away."""
+    """The part of a JSON Schema that describes the value at `place`, its references followed."""
     node = _resolved(schema, dict(schema))
     for part in place:
         inner = node["items"] if isinstance(part, int) else node.get("properties", {}).get(part)

@@ -93,7 +93,7 @@ def _paths(stages: Iterable[str], method: Any, uses_prototypes: bool) -> list[st
     """What the stages read; a method that uses no prototypes does not read their section."""
     paths = [path for stage in stages for path in VIEWS[stage]]
     if "train" in stages:
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise SettingsError(f"method: found {method!r}; {suggestion(str(method), METHODS)}")
         own = [f"methods.{method}"] if method in MethodSections.model_fields else []
         paths += [path for path in (*METHODS[method].reads, *own) if path != "prototypes" or uses_prototypes]

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from prn.cli import main
 from prn.errors import SettingsError
 from prn.layout import PAGES
 from prn.settings.fields import NAME_RULE
@@ -141,6 +142,30 @@ def test_the_command_line_refuses_such_names_before_anything_is_made(project, tm
     assert done.returncode == 2
     assert done.stderr.strip() == f"prn train: {option}: found '../../escaped', expected {NAME_RULE}"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("handed", "words"),
+    [
+        ("3", "--settings, --execution: found 3, expected sections with keys"),
+        ("{", "--settings, --execution: not valid JSON"),
+        ("{}", "split: missing"),
+        ('{"split": {"seen_anomalies": 10}}', "split.ksdd2_train_anomalies: missing"),
+        ('{"split": {"seen_anomalies": 0, "ksdd2_train_anomalies": "drop"}}', "split.seen_anomalies: found 0"),
+        ('{"split": {"seen_anomalies": 10, "ksdd2_train_anomalies": "drop"}, "train": {}}', "train: unknown key"),
+    ],
+)
+def test_settings_that_are_handed_over_are_checked(tmp_path, capsys, handed, words):
+    command = ["split", "--dataset", "mvtec", "--category", "bottle", "--seed", "1", "--root", str(tmp_path)]
+    assert main([*command, "--settings", handed]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ['"nope"', "[1]", "null"])
+def test_a_method_that_is_handed_over_is_checked(tmp_path, capsys, method):
+    command = ["train", "--dataset", "mvtec", "--category", "bottle", "--seed", "1", "--root", str(tmp_path)]
+    assert main([*command, "--settings", f'{{"method": {method}, "tensors": {{"size": 32}}}}']) == 2
+    assert "method: found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
