@@ -47,6 +47,18 @@ class DownloadSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """How the images and masks of a data set of one's own are read."""
+
+    mask_rule: Literal["auto", "label_map", "half"] = "auto"
+    mask_background: Annotated[int, Range(0, 65535)] | None = None
+    orphan_masks: Literal["error", "ignore"] = "error"
+    empty_masks: Literal["keep", "unmasked", "leave_out"] = "keep"
+    image_bits: Annotated[int, Range(9, 16)] | None = None
+    types: dict[str, Literal["good", "defect"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsSettings:
     """Where the ImageNet weights come from."""
 
@@ -255,6 +267,7 @@ class Settings:
 
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     download: DownloadSettings = field(default_factory=DownloadSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
     weights: WeightsSettings = field(default_factory=WeightsSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     tensors: TensorSettings = field(default_factory=TensorSettings)

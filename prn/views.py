@@ -16,13 +16,13 @@ from prn.strict import from_plain, to_plain
 # share a file.
 VIEWS: dict[str, tuple[str, ...]] = {
     "download": ("download",),
-    "index": (),
+    "index": ("index",),
     "weights": ("weights", "model.backbone"),
     "split": ("split",),
     "tensors": ("tensors.size",),
     "prototypes": ("model.backbone", "prototypes", "tensors.size"),
     "train": ("method", "tensors.size"),
-    "predict": ("method", "predict", "tensors.size"),
+    "predict": ("method", "predict", "tensors.size", "index.image_bits"),
     "evaluate": ("evaluate", "tensors.size"),
     "report": (
         "benchmark",
