@@ -6,7 +6,7 @@ Shapes: N images, S working size, H and W as decoded; images are uint8 RGB in [0
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +105,10 @@ def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(resized)
 
 
-def _overlap(length: int, size: int, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
-    """The share of each output cell that input cells first..last of `length` cover: size x (last - first)."""
+def _overlap(length: int, size: int) -> NDArray[np.float64]:
+    """The share of each of `size` output cells that each of `length` input cells covers: size x length."""
     edges = np.arange(size + 1) * (length / size)
-    cells = np.arange(first, length if last is None else last)
+    cells = np.arange(length)
     covered = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
     return np.clip(covered, 0, None) * (size / length)
 
@@ -125,22 +125,55 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> tuple[NDArray[np.bool_], 
     else:
         coverage = (_overlap(height, size) @ mask @ _overlap(width, size).T).astype(np.float32)
     small = coverage >= 0.5 - 1e-6
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
     rows = (np.arange(height) * 2 + 1) * size // (2 * height)
     columns = (np.arange(width) * 2 + 1) * size // (2 * width)
-    alive = np.zeros(len(stats), bool)
+    alive = np.zeros(labels.max() + 1, bool)
     alive[labels[small[np.ix_(rows, columns)]]] = True
     alive[0] = True
-    lost, kept = 0, small.copy()
-    for label in np.flatnonzero(~alive):
-        x, y, w, h = stats[label, :4]
-        region = labels[y : y + h, x : x + w] == label
-        own = _overlap(height, size, y, y + h) @ region @ _overlap(width, size, x, x + w).T
-        if small[own > 0].any():
-            continue
-        kept[np.unravel_index(np.argmax(own), own.shape)] = True
-        lost += 1
-    return kept, lost
+    kept = small.copy()
+    cells = _largest_cells(np.where(alive[labels], 0, labels), small)
+    kept.reshape(-1)[cells] = True
+    return kept, len(cells)
+
+
+def _largest_cells(labels: NDArray[np.int32], small: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of each numbered region that touches no cell of `small`: the cell that it covers most, the first among equals.
+
+    labels: H x W, 0 elsewhere; small: S x S; the cells are numbered in reading order. Whole numbers throughout, and one
+    pass over the regions' pixels however many regions there are.
+    """
+    size = len(small)
+    ys, xs = np.nonzero(labels)
+    if not len(ys):
+        return np.empty(0, np.int64)
+    keys, weights = [], []
+    for row, high in _cells_of(labels.shape[0], size):
+        for column, wide in _cells_of(labels.shape[1], size):
+            weight = high[ys] * wide[xs]
+            keys.append((labels[ys, xs] * size + row[ys])[weight > 0] * size + column[xs][weight > 0])
+            weights.append(weight[weight > 0])
+    found, place = np.unique(np.concatenate(keys), return_inverse=True)
+    areas = np.bincount(place, np.concatenate(weights))
+    region, cell = np.divmod(found, size * size)
+    first = np.flatnonzero(np.diff(region, prepend=0))
+    largest = np.repeat(np.maximum.reduceat(areas, first), np.diff(first, append=len(region)))
+    touches = np.repeat(np.logical_or.reduceat(small.reshape(-1)[cell], first), np.diff(first, append=len(region)))
+    candidates = np.flatnonzero((areas == largest) & ~touches)
+    return cell[candidates[np.unique(region[candidates], return_index=True)[1]]]
+
+
+def _cells_of(length: int, size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The output cells that each of `length` input cells overlaps, and by how much: the first of each, the second, ...
+
+    Output cells are `length` units long and input cells `size`, so that edges and overlaps are whole numbers.
+    """
+    start = np.arange(length, dtype=np.int64) * size
+    for step in range((size - 1) // length + 2):
+        cell = np.minimum(start // length + step, size - 1)
+        overlap = np.minimum(start + size, (cell + 1) * length) - np.maximum(start, cell * length)
+        new = start // length + step < size
+        yield cell, np.where(new, np.maximum(overlap, 0), 0)
 
 
 @dataclass

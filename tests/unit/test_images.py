@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+from collections import Counter
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -182,6 +184,54 @@ def test_a_mask_can_grow():
     small, lost = resize_mask(mask, 4)
     assert small.astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert lost == 0
+
+
+def by_fractions(mask, size):
+    """`resize_mask` in exact fractions, a region and a cell at a time, as its docstring says it."""
+    height, width = mask.shape
+    labels = skimage_label(mask, connectivity=2)
+    own = {}
+    for y, x in np.argwhere(mask):
+        cells = own.setdefault(labels[y, x], {})
+        for i in range(y * size // height, -(-(y + 1) * size // height)):
+            high = min(Fraction((i + 1) * height, size), y + 1) - max(Fraction(i * height, size), y)
+            for j in range(x * size // width, -(-(x + 1) * size // width)):
+                wide = min(Fraction((j + 1) * width, size), x + 1) - max(Fraction(j * width, size), x)
+                cells[i, j] = cells.get((i, j), 0) + high * wide
+    covered = Counter()
+    for cells in own.values():
+        covered.update(cells)
+    half = Fraction(height * width, 2 * size * size)
+    small = {cell for cell, area in covered.items() if area >= half}
+    lost = [cells for cells in own.values() if not small & cells.keys()]
+    kept = small | {min(cell for cell, area in cells.items() if area == max(cells.values())) for cells in lost}
+    expected = np.zeros((size, size), bool)
+    for cell in kept:
+        expected[cell] = True
+    return expected, len(lost)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.tuples(st.integers(2, 24), st.integers(2, 24), st.integers(2, 24)),
+    st.sampled_from([0.01, 0.05, 0.2, 0.5, 0.9]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_mask_shrinks_as_exact_fractions_say(sizes, share, seed):
+    height, width, size = sizes
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    expected, lost = by_fractions(mask, size)
+    small, found = resize_mask(mask, size)
+    assert (small == expected).all()
+    assert found == lost
+
+
+def test_sixty_thousand_specks_keep_a_cell_each():
+    mask = np.zeros((1024, 1024), bool)
+    mask[1::4, 2::4] = True  # one of sixteen pixels of each cell: 57 s where each speck is resized by itself
+    small, lost = resize_mask(mask, 256)
+    assert lost == 65536
+    assert small.all()
 
 
 @settings(max_examples=60, deadline=None)
