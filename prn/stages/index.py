@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from prn import layout
-from prn.datasets.index import build_index
+from prn.datasets.index import index_category
 from prn.datasets.layout import shown
 from prn.datasets.rows import IndexRow, contradictions, duplicates, write_index
 from prn.stages.job import Job
@@ -12,16 +12,18 @@ from prn.stages.tree import tree_root
 
 
 def run(job: Job) -> None:
-    """Write the category's index; say which images stand in it twice where that matters."""
+    """Write the category's index; say what its files hold and which images stand in it twice where that matters."""
     receipt = job.needed(job.path(layout.RECEIPT), "download")
     complete = json.loads(receipt.read_text(encoding="utf-8"))["complete"]
-    rows = build_index(job.dataset, tree_root(job), job.category, complete=complete)
+    settings = job.settings.index
+    index = index_category(job.dataset, tree_root(job), job.category, complete=complete, settings=settings)
+    rows = index.rows
     path = job.path(layout.INDEX)
     write_index(rows, path)
-    job.finish(path, [receipt], listing=job.listing())
+    job.finish(path, [receipt], listing=job.listing(), remarks=index.remarks)
     defective = sum(row.label for row in rows)
     print(f"{path}: {len(rows)} images, {defective} of them defective")
-    for line in _twice(rows):
+    for line in [*_twice(rows), *index.remarks]:
         print(f"{job.label}: {line}")
 
 

@@ -22,7 +22,6 @@ from prn.datasets.images import (
     build_tensors,
     load_textures,
     read_image,
-    read_mask,
     resize_image,
     resize_mask,
     texture_tensors,
@@ -93,32 +92,6 @@ def test_what_is_no_image_is_an_error_that_names_it(tmp_path, data):
         read_image(file(tmp_path, data))
     with pytest.raises(DataMissing, match=r"absent\.png"):
         read_image(tmp_path / "absent.png")
-
-
-@pytest.mark.parametrize(
-    ("pixels", "expected"),
-    [
-        (np.array([[0, 1], [1, 0]], np.uint8), [[0, 1], [1, 0]]),
-        (np.array([[0, 255], [127, 128]], np.uint8), [[0, 1], [0, 1]]),
-        (np.array([[0, 3], [1, 2]], np.uint8), [[0, 1], [0, 1]]),
-        (np.array([[0, 65535], [300, 40000]], np.uint16), [[0, 1], [0, 1]]),
-        (np.zeros((2, 2), np.uint8), [[0, 0], [0, 0]]),
-        (np.stack([np.array([[0, 200], [0, 0]], np.uint8), np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)], 2),
-         [[0, 1], [0, 0]]),
-    ],
-)  # fmt: skip
-def test_a_mask_is_cut_at_half_of_its_own_maximum(tmp_path, pixels, expected):
-    found = read_mask(file(tmp_path, encoded(pixels)))
-    assert found.dtype == bool
-    assert found.astype(int).tolist() == expected
-
-
-def test_masks_of_one_bit_with_a_palette_or_with_alpha(tmp_path):
-    bits = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8))
-    palette = bits.convert("P")
-    alpha = Image.merge("LA", (bits, Image.new("L", (2, 2), 255)))
-    for image in (bits.convert("1"), palette, alpha):
-        assert read_mask(file(tmp_path, pillow_bytes(image))).astype(int).tolist() == [[0, 1], [1, 0]]
 
 
 def test_an_image_shrinks_by_area():
