@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from prn import layout
 from prn.devices import check_threads
-from prn.errors import DataMissing
+from prn.errors import DataMissing, SettingsError
 from prn.inference import measure, predict
 from prn.methods.interface import method_class
 from prn.predictions import save_predictions
@@ -52,11 +52,20 @@ def _files(job: Job, paths: list[str]) -> list[Path]:
 
 
 def load_method(job: Job, checkpoint: Path) -> tuple:
-    """The fitted method of a checkpoint, and the frozen files it refers to (checked against their hashes)."""
+    """The fitted method of a checkpoint, and the frozen files it refers to (checked against their hashes).
+
+    Raises `SettingsError` where it was trained at another working size than the settings name.
+    """
     verify_artefact(checkpoint)
     with safe_open(checkpoint, "pt") as file:
         metadata = json.loads(file.metadata()["prn"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safetensors handle
+    trained, asked = metadata["view"]["tensors"]["size"], job.view["tensors"]["size"]
+    if trained != asked:
+        raise SettingsError(
+            f"tensors.size: found {asked}, but {checkpoint} was trained at {trained}; name the preset it was trained"
+            " with, or train again"
+        )
     frozen = {name: Path(value) for name, value in metadata["inputs"].items() if name in ("backbone", "prototypes")}
     for path in frozen.values():
         verify_artefact(path)
