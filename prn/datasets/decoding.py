@@ -88,22 +88,25 @@ def image_from_bytes(data: bytes, path: str | os.PathLike[str], bits: int | None
     """Decode bytes as `read_image` does; `path` is named in the error."""
     if bits in (None, 8, 16):
         return decode(data, path, cv2.IMREAD_COLOR_RGB)
-    pixels = eight_bits(decode(data, path, DEPTH_AS_STORED), bits)
+    deep = decode(data, path, DEPTH_AS_STORED)
+    check_depth(deep, path, bits)
+    pixels = eight_bits(deep, bits)
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 def eight_bits(pixels: NDArray, bits: int) -> NDArray[np.uint8]:
     """Pixels of 16-bit files of which `bits` are filled, rounded to uint8; uint8 stays as it is."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    top = 2**bits - 1
-    return np.rint(np.minimum(pixels, top) * np.float32(255 / top)).astype(np.uint8)
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels * np.float32(255 / (2**bits - 1))).astype(np.uint8)
 
 
-def check_depth(pixels: NDArray, path: str | os.PathLike[str]) -> None:
-    """DataCorrupt for an image whose pixels are neither 8 nor 16 bits: what is black and white in it is not known."""
+def check_depth(pixels: NDArray, path: str | os.PathLike[str], bits: int | None) -> None:
+    """DataCorrupt for pixels of neither 8 nor 16 bits, of which black and white are not known, and for values that need
+    more than the `bits` that a camera is said to fill of 16.
+    """
     if pixels.dtype not in (np.uint8, np.uint16):
         raise _wrong_depth(path, f"{pixels.dtype} ({pixels.min():g} to {pixels.max():g})")
+    if pixels.dtype == np.uint16 and bits and (top := int(pixels.max())) >= 2**bits:
+        raise DataCorrupt(f"{path}: holds the value {top}, but index.image_bits: {bits} ends at {2**bits - 1}")
 
 
 def _wrong_depth(path: str | os.PathLike[str], found: str) -> DataCorrupt:

@@ -5,6 +5,7 @@ be empty; paths are relative to the CSV. Masks may be absent. Folders of a type 
 """
 
 import csv
+import difflib
 import posixpath
 import unicodedata
 from collections import Counter
@@ -23,13 +24,15 @@ from prn.datasets.layout import (
     folders_in,
     images_in,
     is_image,
+    name_key,
     shown,
 )
-from prn.datasets.matching import lookalikes, match
+from prn.datasets.matching import lookalikes, match, named_like
 from prn.datasets.type_names import may_mean_good, means_good, type_key
 from prn.errors import DataCorrupt, DataMissing
 
 COLUMNS = ("image", "category", "split", "type", "mask")
+APART = {";": "semicolons", "\t": "tabs"}
 MASK_FOLDERS = (
     "ground_truth",
     "ground-truth",
@@ -57,7 +60,8 @@ def from_tree(root: Path, category: str, above: Sequence[str] = ("",)) -> Listin
     masks_of, strays = _folders_of_masks(root, _mask_folder(root, base), test, kinds)
     parts = [_of_type(root, "train", f"{train}/{name}", "") for name in folders_in(root / train) if may_mean_good(name)]
     if not any(part.entries for part in parts):
-        found = f" (but {_counted(root, train)})" if files_below(root / train) else ""
+        files = files_below(root / train)
+        found = f" (but {counted(_counts(f'{train}/{path}' for path in files))})" if files else ""
         raise DataMissing(f"{root / base}/train/good: holds no image{found}; expected {expected}")
     if not kinds:
         raise DataMissing(f"{root / base}/test: holds no folder; expected {expected}")
@@ -72,9 +76,12 @@ def _category_folder(root: Path, category: str, above: Sequence[str], expected: 
     """The POSIX path of the category's folder; DataMissing where none has a folder for good training images."""
     for top in above:
         base = posixpath.join(top, child(root / top, category) or category)
-        train = root / base / (child(root / base, "train") or "train")
-        if any(may_mean_good(name) for name in folders_in(train)):
+        train = f"{base}/{child(root / base, 'train') or 'train'}"
+        if any(may_mean_good(name) for name in folders_in(root / train)):
             return base
+        if files := files_below(root / train):
+            found = counted(_counts(f"{train}/{path}" for path in files))
+            raise DataMissing(f"{root / train}/good: no such folder (but {found}); expected {expected}")
     return find_folder(root, [posixpath.join(top, category) for top in above], "train/good", expected)
 
 
@@ -84,7 +91,8 @@ def _mask_folder(root: Path, base: str) -> str:
         found = child(root / base, name)
         if found and any(map(is_image, files_below(root / base / found))):
             return f"{base}/{found}"
-    return ""
+    found = child(root / base, MASK_FOLDERS[0])
+    return f"{base}/{found}" if found else ""
 
 
 def _folders_of_masks(
@@ -102,7 +110,9 @@ def _folders_of_masks(
         if len(owners) == 1:
             found[owners[0]] = f"{truth}/{name}"
         elif masks:
-            strays.append(Unmatched(test, f"{truth}/{name}", [], masks))
+            near = difflib.get_close_matches(name_key(name), [name_key(kind) for kind in kinds], n=1)
+            kind = next((kind for kind in kinds if [name_key(kind)] == near), "")
+            strays.append(Unmatched(posixpath.join(test, kind).rstrip("/"), f"{truth}/{name}", [], masks))
     return found, strays
 
 
@@ -115,13 +125,13 @@ def _of_type(root: Path, split: str, folder: str, masks: str) -> Listing:
     twins = sorted(stem for stem, count in stems.items() if count > 1)
     if twins and not good:
         raise DataCorrupt(f"{root / folder}: two images share a stem ({shown(twins)}); remove one, masks match by stem")
-    matched = match(
-        images, [path for path in files_below(root / masks) if is_image(path)] if masks else [], str(root / masks)
-    )
+    beside = files_below(root / masks) if masks else []
+    matched = match(images, list(filter(is_image, beside)), str(root / masks))
     mask_of = {image: f"{masks}/{mask}" for image, mask in matched.mask_of.items()}
     entries = [Entry(f"{folder}/{path}", split, kind, int(not good), mask_of.get(path, "")) for path in images]
     without = [] if good else matched.images
-    unmatched = [Unmatched(folder, masks, without, matched.masks)] if without or matched.masks else []
+    unreadable = named_like(without, [path for path in beside if not is_image(path)])
+    unmatched = [Unmatched(folder, masks, without, matched.masks, unreadable)] if without or matched.masks else []
     alike = {
         f"{folder}/{image}": f"{folder}/{other}"
         for image, other in lookalikes(images).items()
@@ -139,11 +149,6 @@ def _passed_over(
     files = [f"{base}/{path}" for path in files_below(root / base)]
     left = [path for path in files if path not in taken and posixpath.dirname(path) not in taken]
     return _counts(path for path in left if is_image(path) or posixpath.dirname(path) != base)
-
-
-def _counted(root: Path, folder: str) -> str:
-    """What lies below a folder, in words."""
-    return counted(_counts(f"{folder}/{path}" for path in files_below(root / folder)))
 
 
 def _counts(paths: Iterable[str]) -> dict[tuple[str, str], int]:
@@ -183,7 +188,8 @@ def _read_csv(path: Path, state: tuple[int, ...]) -> dict[str, list[tuple[int, d
             reader = csv.reader(file)
             header = [name.strip().casefold() for name in next(reader, [])]
             if missing := [column for column in COLUMNS if column not in header]:
-                apart = "; its columns are separated by semicolons, not by commas" if ";" in "".join(header) else ""
+                words = next((word for sign, word in APART.items() if sign in "".join(header)), "")
+                apart = f"; its columns are separated by {words}, not by commas" if words else ""
                 raise DataCorrupt(
                     f"{path}: no column {shown(missing)}; expected the columns {','.join(COLUMNS)}{apart}"
                 )

@@ -1,13 +1,13 @@
 """What is found of one image of a category and its mask: the row of the index, and what a user must know beside it."""
 
 import hashlib
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from prn.config import IndexSettings
 from prn.datasets.decoding import (
@@ -20,6 +20,7 @@ from prn.datasets.decoding import (
 )
 from prn.datasets.layout import Entry, mask_files
 from prn.datasets.masks import FEW, Mask, MaskRules, read_masks
+from prn.datasets.matching import named_like
 from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, PrnError
 
@@ -29,7 +30,7 @@ class Found:
     """An image as found. top: its highest value; transparent: whether it has pixels that do not cover fully.
 
     orientation: of its EXIF tag (1: none), mask_orientation likewise; profile: its colour profile, '' for sRGB or none;
-    soft_mask: its mask has few levels, but as soft borders have them.
+    soft_mask: its mask has few levels, but as soft borders have them; mask_files: of how many files it is made.
     """
 
     row: IndexRow
@@ -39,6 +40,7 @@ class Found:
     transparent: bool
     mask_orientation: int = 1
     soft_mask: bool = False
+    mask_files: int = 0
 
 
 def find(
@@ -63,7 +65,7 @@ def _of_image(base: Path, entry: Entry, settings: IndexSettings, mask_of: str) -
     head = read_header(data)
     check_memory_for(data, head, path)
     pixels = decode(data, path, DEPTH_AS_STORED)
-    check_depth(pixels, path)
+    check_depth(pixels, path, settings.image_bits)
     if head and head.pages > 1:
         raise DataCorrupt(f"{path}: holds {head.pages} pages of one size; save one image a file")
     if mask_of and (levels := len(np.unique(pixels))) <= FEW:
@@ -81,7 +83,7 @@ def _of_image(base: Path, entry: Entry, settings: IndexSettings, mask_of: str) -
         height=pixels.shape[0],
         sha256=hashlib.sha256(data).hexdigest(),
         mask_area=0,
-        bits=_bits(pixels, path, settings.image_bits),
+        bits=8 if pixels.dtype == np.uint8 else settings.image_bits or 16,
     )
     return Found(
         row=row,
@@ -92,16 +94,6 @@ def _of_image(base: Path, entry: Entry, settings: IndexSettings, mask_of: str) -
     )
 
 
-def _bits(pixels: NDArray, path: Path, image_bits: int | None) -> int:
-    """The bits of a channel that stand for black to white; DataCorrupt where a value needs more bits."""
-    if pixels.dtype == np.uint8:
-        return 8
-    bits, top = image_bits or 16, int(pixels.max())
-    if top >= 2**bits:
-        raise DataCorrupt(f"{path}: holds the value {top}, but index.image_bits: {bits} ends at {2**bits - 1}")
-    return bits
-
-
 def _is_transparent(data: bytes, path: Path) -> bool:
     """Whether an image has pixels that do not cover fully."""
     pixels = decode(data, path, cv2.IMREAD_UNCHANGED)
@@ -110,7 +102,14 @@ def _is_transparent(data: bytes, path: Path) -> bool:
 
 def _with_mask(base: Path, found: Found, entry: Entry, rules: MaskRules) -> Found:
     """The same with what the entry's mask says."""
-    mask, digest = read_masks(mask_files(base / entry.mask), rules)
+    files = mask_files(base / entry.mask)
+    image, folder = posixpath.basename(entry.path), posixpath.basename(entry.mask)
+    if (base / entry.mask).is_dir() and not named_like([image], [f"{folder}/-.png"]):
+        raise DataCorrupt(
+            f"{base / entry.mask}: is a folder and not named like its image {entry.path}, so that it may hold the masks"
+            " of others; name the mask's file"
+        )
+    mask, digest = read_masks(files, rules)
     _check_size(base / entry.mask, mask, found)
     area = int(mask.defect.sum())
     if entry.label == 0 and area:
@@ -128,7 +127,7 @@ def _with_mask(base: Path, found: Found, entry: Entry, rules: MaskRules) -> Foun
         mask_rule=mask.rule,
         mask_background=mask.background,
     )
-    return replace(found, row=row, mask_orientation=mask.orientation, soft_mask=mask.soft)
+    return replace(found, row=row, mask_orientation=mask.orientation, soft_mask=mask.soft, mask_files=len(files))
 
 
 def _check_size(path: Path, mask: Mask, found: Found) -> None:

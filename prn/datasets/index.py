@@ -87,13 +87,14 @@ def index_category(
 
 def _check_unmatched(root: Path, listing: Listing, settings: IndexSettings) -> None:
     """DataCorrupt where masks have no image, unless the settings let them be."""
-    orphans = [one for one in listing.unmatched if one.without_image]
+    orphans = [one for one in listing.unmatched if one.without_image or one.unreadable]
     if orphans and settings.orphan_masks == "error":
         raise DataCorrupt(
             f"{root}: "
             + "\n".join(in_words(one) for one in orphans[:SHOWN])
             + "\nA mask is named like its image (007.png: 007.png, 007_mask.png, mask_007.png, ...) and lies in"
-            " ground_truth/<type>: rename or remove these, or set index.orphan_masks: ignore"
+            " ground_truth/<type> as PNG, TIFF, BMP, WebP or JPEG: rename, convert or remove these, or set"
+            " index.orphan_masks: ignore"
         )
 
 

@@ -34,12 +34,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A folder of images and one of masks (POSIX paths), and the names on both sides that found no partner."""
+    """A folder of images and one of masks (POSIX paths), and the names on both sides that found no partner.
+
+    unreadable: files among the masks that have the name of an image without one, and an ending that is no image's.
+    """
 
     images: str
     masks: str
     without_mask: list[str]
     without_image: list[str]
+    unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ def is_image(name: str) -> bool:
     return Path(name.strip()).suffix.lower() in IMAGE_SUFFIXES
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name of the file system can be written into a table or page: Python marks bytes that are no UTF-8."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
+
+
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
     """What a folder holds, in one order on every file system, without what systems leave behind.
 
@@ -86,11 +95,9 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
     except OSError as error:
         raise DataMissing(f"{folder}: cannot be listed ({error.strerror})") from error
     for entry in found:
-        try:
-            entry.name.encode()
-        except UnicodeEncodeError:
-            shown_name = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
-            raise DataCorrupt(f"{folder}: the name {shown_name!r} is not UTF-8; rename it") from None
+        if not is_utf8(entry.name):
+            name = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
+            raise DataCorrupt(f"{folder}: the name {name!r} is not UTF-8; rename it")
     kept = (e for e in found if not e.name.startswith(".") and e.name.casefold() not in LEFT_BEHIND)
     return sorted(kept, key=lambda entry: entry.name)
 

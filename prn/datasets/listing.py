@@ -28,13 +28,14 @@ def listing_digest(dataset: str, source: str | None, category: str) -> str:
         base = root.parent if root.is_file() else root
         listing = layout_of(dataset, root)(root, category, False)
         entries = sorted(listing.entries, key=lambda entry: entry.path)
-        lengths = [[file.stat().st_size for file in _files(base, entry)] for entry in entries]
+        listed = [
+            (one.path, one.split, one.type, one.label, one.mask, [file.stat().st_size for file in _files(base, one)])
+            for one in entries
+        ]
     except (PrnError, OSError):
         return ""
-    listed = [[astuple(entry), length] for entry, length in zip(entries, lengths, strict=True)]
     beside = [[astuple(one) for one in listing.unmatched], sorted(listing.passed_over.items())]
-    facts = json.dumps([listed, beside])
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([listed, beside]).encode()).hexdigest()[:16]
 
 
 def _files(base: Path, entry: Entry) -> list[Path]:

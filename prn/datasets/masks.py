@@ -103,7 +103,7 @@ def mask_from_bytes(data: bytes, path: str | os.PathLike[str], rules: MaskRules)
     defect = distance > (distance.max() / 2 if rule == "half" else 0)
     if rules.ask and distance.any():
         doubt = _doubt_of_rule(distance, defect, rule, lossy) if rules.rule == "auto" else ""
-        doubt = doubt or ("" if rules.background == 0 else _doubt_of_background(distance, rules.background))
+        doubt = doubt or ("" if rules.background == 0 else _doubt_of_background(distance, rules.background, levels))
         if doubt:
             raise DataCorrupt(f"{path}: {doubt}")
     soft = rule == "label_map" and rules.rule == "auto" and _only_borders(distance)
@@ -202,12 +202,17 @@ def _doubt_of_rule(distance: NDArray, defect: NDArray, rule: str, lossy: bool) -
     return ""
 
 
-def _doubt_of_background(distance: NDArray, background: int | None) -> str:
+def _doubt_of_background(distance: NDArray, background: int | None, levels: int) -> str:
     """Why black (or the setting's grey level) may not be the background, in words; '' where nothing says so."""
     top = float(distance.max())
+    if distance.min() > top / NOISE and background is None and levels > FEW:
+        return (
+            f"no mask, which is black but for the defects: it holds no black and {levels} levels, as a photograph does"
+        )
     if distance.min() > top / NOISE:
         found = f"no black ({_named(np.unique(distance))})" if background is None else f"nothing of level {background}"
-        unknown = "so what is background in it is not known; set index.mask_background to its grey level"
+        unknown = "so what is background in it is not known; set index.mask_background to its grey level, or save"
+        unknown += " the mask in black and white"
         return f"the mask holds {found}, {unknown}"
     marked = distance > top / NOISE
     edge = np.concatenate([marked[0], marked[-1], marked[:, 0], marked[:, -1]])

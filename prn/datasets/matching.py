@@ -60,6 +60,12 @@ def match(images: Sequence[str], masks: Sequence[str], folder: str) -> Matched:
     return Matched(direct, [image for image in images if image not in direct], orphans)
 
 
+def named_like(images: Sequence[str], files: Sequence[str]) -> list[str]:
+    """The files that would be masks of the images by their names, whatever their endings."""
+    known = _ImageNames(images)
+    return [file for file in files if any(table.get(form) for table, form, _ in known.forms(file))]
+
+
 def defects(root: Path, images: str, masks: str, kind: str, complete: bool) -> Listing:
     """The images of folder `images` as test defects of type `kind`, each with its mask from folder `masks`.
 
@@ -86,12 +92,13 @@ def defects(root: Path, images: str, masks: str, kind: str, complete: bool) -> L
 
 
 def lookalikes(images: Sequence[str]) -> dict[str, str]:
-    """Images that are named like the mask of another image: its path -> the other's."""
+    """Images that are named like the mask of another one, by a word in the name or a folder's: path -> the other's."""
     by_key = {name_key(_stem(image)): image for image in images}
     found = {}
     for image in images:
-        stem = name_key(_stem(image))
-        other = next((by_key[form] for form in _without(_MASK, stem) if form != stem and form in by_key), None)
+        *folders, name = name_key(_stem(image)).split("/")
+        beside = "/".join([*(folder for folder in folders if not re.fullmatch(_MASK, folder)), name])
+        other = next((by_key[form] for form in _without(_MASK, beside) if by_key.get(form, image) != image), None)
         if other:
             found[image] = other
     return found
@@ -99,27 +106,24 @@ def lookalikes(images: Sequence[str]) -> dict[str, str]:
 
 def in_words(unmatched: Unmatched) -> str:
     """Both sides that found no partner, each name with the nearest one on the other side."""
+    masks, images = unmatched.without_image, unmatched.without_mask
     sides = []
-    for names, others, one, many, place in (
-        (
-            unmatched.without_image,
-            unmatched.without_mask,
-            "mask without an image",
-            "masks without an image",
-            unmatched.masks,
-        ),
-        (
-            unmatched.without_mask,
-            unmatched.without_image,
-            "image without a mask",
-            "images without a mask",
-            unmatched.images,
-        ),
-    ):
-        if names:
-            nearest = [f"{name}{_nearest(name, others)}" for name in names[:SHOWN]]
-            sides.append(f"{place}: {len(names)} {one if len(names) == 1 else many}: {shown(nearest + names[SHOWN:])}")
+    if masks:
+        what = "mask without an image" if len(masks) == 1 else "masks without an image"
+        place = "" if images else f" in {unmatched.images}"
+        sides.append(f"{unmatched.masks}: {len(masks)} {what}{place}: {_with_nearest(masks, images)}")
+    if unmatched.unreadable:
+        names = shown(unmatched.unreadable)
+        sides.append(f"{unmatched.masks}: masks that cannot be read, for their ending is no image's: {names}")
+    if images:
+        what = "image without a mask" if len(images) == 1 else "images without a mask"
+        sides.append(f"{unmatched.images}: {len(images)} {what}: {_with_nearest(images, masks)}")
     return "; ".join(sides)
+
+
+def _with_nearest(names: Sequence[str], others: Sequence[str]) -> str:
+    """Names for a message, each with the one on the other side that is most like it."""
+    return shown([f"{name}{_nearest(name, others)}" for name in names[:SHOWN]] + list(names[SHOWN:]))
 
 
 class _ImageNames:
@@ -144,7 +148,7 @@ class _ImageNames:
 
         DataCorrupt where the first form that fits has two images.
         """
-        for table, form, in_folder in self._forms(mask):
+        for table, form, in_folder in self.forms(mask):
             images = table.get(form, [])
             if len(images) > 1:
                 raise DataCorrupt(f"{folder}: {mask} fits two images, {images[0]} and {images[1]}; rename one of them")
@@ -152,7 +156,8 @@ class _ImageNames:
                 return images[0], in_folder
         return None, False
 
-    def _forms(self, mask: str) -> Iterator[tuple[dict[str, list[str]], str, bool]]:
+    def forms(self, mask: str) -> Iterator[tuple[dict[str, list[str]], str, bool]]:
+        """Where to look for a mask's image: a table, the name in it, and whether that is the mask's folder's."""
         stem = _stem(mask)
         key = name_key(stem)
         forms = list(_without(_MASK, key))

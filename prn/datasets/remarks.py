@@ -55,11 +55,20 @@ def _of_masks(found: Sequence[Found], settings: IndexSettings) -> list[str]:
             extent = f"{min(levels)}" if min(levels) == max(levels) else f"{min(levels)} to {max(levels)}"
             parts.append(f"{len(levels)} with {extent} levels by the rule {rule} ({meaning})")
     lines = [f"masks: {'; '.join(parts)}"] if parts else []
+    if len(parts) > 1:
+        by_rule = [[one.row.mask for one in masked if one.row.mask_rule == rule] for rule in RULES]
+        fewest = min(by_rule, key=len)
+        lines.append(f"masks are read by two rules; the fewer: {shown(fewest)}; index.mask_rule reads all by one")
     if soft := [one.row.mask for one in masked if one.soft_mask]:
         lines.append(
             f"{len(soft)} masks have few levels, but as soft borders have them, and each pixel that is not black"
             f" counts: {shown(soft)}; index.mask_rule: half cuts them at half of their maximum"
         )
+    if joint := [one.row.mask for one in masked if one.mask_files > 1]:
+        lines.append(f"{len(joint)} masks are what any of the files in a folder marks: {shown(joint)}")
+    shared = Counter(one.row.mask for one in masked)
+    if twice := [mask for mask, count in shared.items() if count > 1]:
+        lines.append(f"{len(twice)} masks belong to more than one image: {shown(twice)}")
     if empty := [one.row.path for one in masked if one.row.label and not one.row.mask_area]:
         lines.append(f"{len(empty)} defects have an empty mask: {shown(empty)}; {EMPTY[settings.empty_masks]}")
     return lines

@@ -1,6 +1,7 @@
 """`predict --images`: a folder of a user's own images through a trained model, outside the benchmark."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from matplotlib.colors import Normalize
 from prn import layout
 from prn.artifacts import atomic_write
 from prn.datasets.images import read_image, resize_image
-from prn.datasets.layout import IMAGE_SUFFIXES, files_below, is_image
+from prn.datasets.layout import IMAGE_SUFFIXES, files_below, is_image, is_utf8
 from prn.errors import DataMissing, SettingsError
 from prn.inference import predict
 from prn.predictions import save_predictions
@@ -31,6 +32,9 @@ def run(job: Job, images: Path, out: Path, overlays: bool = False) -> None:
     Raises `DataMissing` for an empty folder or a missing checkpoint, `DataCorrupt` for a file that cannot be decoded or
     whose name is not UTF-8, `SettingsError` where `out` lies in `images` or the training was at another working size.
     """
+    for option, folder in (("--images", images), ("--out", out)):
+        if not is_utf8(os.fspath(folder)):
+            raise SettingsError(f"{option} {os.fspath(folder)!a}: not a name in UTF-8; rename the folder")
     names = image_names(images)
     if out.resolve().is_relative_to(images.resolve()):
         raise SettingsError(f"--out {out}: lies in the folder of the images; name one outside of it")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from prn.datasets import decoding
-from prn.datasets.decoding import check_memory_for, eight_bits, read_header
+from prn.datasets.decoding import check_memory_for, read_header
 from prn.datasets.images import read_image
 from prn.errors import DataCorrupt, PrnError
 
@@ -150,7 +150,8 @@ def test_the_bits_that_a_camera_fills(tmp_path, bits, top):
     exact = [round(255 * value / top) for value in (0, top // 2, top)]
     assert read_image(path, bits)[0, :, 0].tolist() == exact
     assert read_image(path)[0, 2].max() < 64
-    assert eight_bits(np.array([2**16 - 1], np.uint16), bits).tolist() == [255]
+    with pytest.raises(DataCorrupt, match=rf"holds the value {top + 1}, but index\.image_bits: {bits} ends at {top}"):
+        read_image(written(tmp_path, cv2.imencode(".png", values + np.uint16(1))[1].tobytes()), bits)
     colour = np.array([[[1000, 500, 250]]], np.uint16)  # BGR, as OpenCV writes it
     path = written(tmp_path, cv2.imencode(".png", colour)[1].tobytes())
     assert read_image(path, bits)[0, 0].tolist() == [round(255 * value / top) for value in (250, 500, 1000)]

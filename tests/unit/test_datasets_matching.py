@@ -123,7 +123,10 @@ def test_both_sides_are_named_with_what_is_nearest():
 
 
 def test_an_image_named_like_the_mask_of_another():
-    assert lookalikes(["000.png", "000_mask.png", "1_label.png", "mask_000.jpg"]) == {
+    names = ["000.png", "000_mask.png", "1_label.png", "mask_000.jpg", "masks/000.png", "a/001.png", "a/GT/001.png"]
+    assert lookalikes(names) == {
         "000_mask.png": "000.png",
         "mask_000.jpg": "000.png",
+        "masks/000.png": "000.png",
+        "a/GT/001.png": "a/001.png",
     }

@@ -150,7 +150,9 @@ def test_a_folder_an_image_as_mvtec_loco_has_it(tmp_path):
         ("part/ground_truth/crack/001", 200),
         ("part/ground_truth/crack/002/000.png", 100),
     ]
-    rows = build_index("mine", tmp_path, "part")
+    index = indexed(tmp_path)
+    assert said(index, "1 masks are what any of the files in a folder marks: part/ground_truth/crack/001")
+    rows = index.rows
     assert verify(tmp_path, rows, "mine", "part").ok
     before = listing_digest("mine", str(tmp_path), "part")
     (tmp_path / "part/ground_truth/crack/001/001.png").write_bytes(square(20, 20, 236))
@@ -191,8 +193,25 @@ def test_masks_that_lie_among_the_images_are_refused_and_photographs_are_not(tmp
     write_tree(files(mask="") | {"part/test/crack/000_mask.png": square()}, tmp_path / "a")
     with pytest.raises(DataCorrupt, match=r"crack/000_mask\.png: is named like the mask of .*000\.png, has 2 levels"):
         build_index("mine", tmp_path / "a", "part")
+    write_tree(files(mask="") | {"part/test/crack/masks/000.png": square()}, tmp_path / "c")
+    with pytest.raises(DataCorrupt, match=r"crack/masks/000\.png: is named like the mask of .*crack/000\.png"):
+        build_index("mine", tmp_path / "c", "part")
     write_tree(files() | {"part/train/good/000_label.png": picture(50)}, tmp_path / "b")
     assert len(build_index("mine", tmp_path / "b", "part")) == 8
+
+
+@pytest.mark.parametrize("ending", ["json", "gif", "npy", "xcf"])
+def test_masks_that_cannot_be_read_are_an_error_and_not_absent(tmp_path, ending):
+    tree = files(mask="") | {f"part/ground_truth/crack/{i:03}_mask.{ending}": b"x" for i in range(3)}
+    write_tree(tree, tmp_path)
+    with pytest.raises(DataCorrupt, match=f"cannot be read, for their ending is no image's: 000_mask.{ending}"):
+        build_index("mine", tmp_path, "part")
+    assert len(indexed(tmp_path, orphan_masks="ignore").rows) == 7
+
+
+def test_a_polygon_file_beside_a_mask_is_no_second_mask(tmp_path):
+    index = indexed(write_tree(files() | {"part/ground_truth/crack/000.json": b"{}"}, tmp_path))
+    assert said(index, "passed over: 1 .json in part/ground_truth/crack")
 
 
 # --- masks that mean two things --------------------------------------------------------------------------------------
@@ -306,6 +325,12 @@ def test_a_folder_without_a_readable_image_says_what_it_holds(tmp_path):
         build_index("mine", tmp_path, "part")
 
 
+def test_training_images_without_a_folder_good_are_told(tmp_path):
+    tree = renamed(files(), "train/good/", "train/")
+    with pytest.raises(DataMissing, match=r"train/good: no such folder \(but 2 images in part/train\); expected"):
+        build_index("mine", write_tree(tree, tmp_path), "part")
+
+
 def test_a_name_that_is_not_utf8_is_refused_by_name(tmp_path):
     write_tree(files(), tmp_path)
     (tmp_path / "part/train/good/000.png").rename(tmp_path / os.fsdecode(b"part/train/good/Pr\xfcf.png"))
@@ -389,6 +414,7 @@ def test_line_numbers_are_those_of_the_file(tmp_path):
             "is good, but its mask .* marks",
         ),
         ("part/test/crack/000.png,part,test,crack,part/test/crack/000.png", "line 3 names .* as its own mask"),
+        ("part/test/crack/000.png,part,test,crack,part/ground_truth/crack", "is a folder and not named like its image"),
         ("part/test/crack/000.png,part,test,pass,", "does the type 'pass' mean good images or a defect"),
     ],
 )
@@ -397,10 +423,17 @@ def test_a_row_that_contradicts_itself_is_refused(tmp_path, line, message):
         build_index("mine", table(tmp_path, [GOOD_ROW, line]), "part")
 
 
-def test_a_table_with_semicolons_is_told(tmp_path):
-    path = table(tmp_path, [GOOD_ROW.replace(",", ";")], "image;category;split;type;mask")
-    with pytest.raises(DataCorrupt, match="separated by semicolons, not by commas"):
+@pytest.mark.parametrize(("sign", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_table_with_other_separators_is_told(tmp_path, sign, word):
+    path = table(tmp_path, [GOOD_ROW.replace(",", sign)], sign.join(("image", "category", "split", "type", "mask")))
+    with pytest.raises(DataCorrupt, match=f"separated by {word}, not by commas"):
         build_index("mine", path, "part")
+
+
+def test_one_mask_of_two_images_is_told(tmp_path):
+    lines = [f"part/test/crack/{i:03}.png,part,test,crack,part/ground_truth/crack/000_mask.png" for i in range(2)]
+    index = index_category("mine", table(tmp_path, [GOOD_ROW, *lines]), "part")
+    assert said(index, "1 masks belong to more than one image: part/ground_truth/crack/000_mask.png")
 
 
 def test_a_path_in_another_unicode_form_is_found(tmp_path):

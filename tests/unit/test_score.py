@@ -124,6 +124,7 @@ def test_the_bits_that_a_camera_fills_are_those_of_the_settings(work, monkeypatc
         (("--images", "images"), 2, "--images and --out belong together"),
         (("--overlays",), 2, "belong together"),
         (("--images", "broken", "--out", "x"), 4, "broken.png"),
+        (("--images", "images", "--out", os.fsdecode(b"Pr\xfcf")), 2, "not a name in UTF-8"),
     ],
 )
 def test_what_cannot_be_done_is_said(work, capsys, more, code, words):
