@@ -189,7 +189,8 @@ def test_the_index_reads_its_settings_and_verify_the_same(work):
     work.settings(mine=source, index={"types": {"pass": "good"}})
     code, said = work("index", "--category", OWN)
     assert code == 4
-    assert "1 mask without an image: odd.png" in said
+    assert "1 mask without an image in " in said
+    assert "odd.png" in said
     work.settings(mine=source, index={"types": {"pass": "good"}, "orphan_masks": "ignore"})
     assert work("index", "--category", OWN)[0] == 0
     code, said = work("verify", "--category", OWN)
