@@ -126,7 +126,7 @@ def read_header(data: bytes) -> Header | None:
                 mode=image.mode,
                 width=image.size[0],
                 height=image.size[1],
-                orientation=int(image.getexif().get(ORIENTATION) or 1),
+                orientation=1 if kind == "PNG" and b"eXIf" not in data else _orientation(image),
                 pages=_pages(image) if kind in ("TIFF", "PNG", "WEBP", "GIF") else 1,
                 alpha=image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info,
                 profile=_profile(image.info.get("icc_profile")),
@@ -134,6 +134,11 @@ def read_header(data: bytes) -> Header | None:
             )
     except Exception:  # Pillow raises what it likes on a damaged or unknown header
         return None
+
+
+def _orientation(image: Image.Image) -> int:
+    """The rotation of the EXIF tag, 1 for none. Of a PNG, where the tag may follow the pixels, it costs a decoding."""
+    return int(image.getexif().get(ORIENTATION) or 1)
 
 
 def palette_indices(data: bytes) -> NDArray[np.uint8]:
