@@ -95,8 +95,8 @@ def image_from_bytes(data: bytes, path: str | os.PathLike[str], bits: int | None
 
 
 def eight_bits(pixels: NDArray, bits: int) -> NDArray[np.uint8]:
-    """Pixels of 16-bit files of which `bits` are filled, rounded to uint8; uint8 stays as it is."""
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels * np.float32(255 / (2**bits - 1))).astype(np.uint8)
+    """The upper eight of the `bits` that are filled of a 16-bit file, as OpenCV takes them of 16; uint8 stays."""
+    return pixels if pixels.dtype == np.uint8 else (pixels >> (bits - 8)).astype(np.uint8)
 
 
 def check_depth(pixels: NDArray, path: str | os.PathLike[str], bits: int | None) -> None:

@@ -98,7 +98,7 @@ def _of_depth(found: Sequence[Found]) -> list[str]:
     if not dark:
         return []
     bits, top = dark[0].row.bits, max(one.top for one in deep)
-    levels = max(one.top for one in dark) * 255 // (2**bits - 1) + 1
+    levels = (max(one.top for one in dark) >> (bits - 8)) + 1
     line = (
         f"{len(dark)} of {len(deep)} images of {bits} bits use less than a quarter of their range and become {levels}"
         f" grey levels or fewer (the highest value is {top}): {shown([one.row.path for one in dark])}"

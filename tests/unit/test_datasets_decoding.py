@@ -147,14 +147,15 @@ def test_a_large_image_is_held_against_the_free_memory_before_it_is_decoded(monk
 def test_the_bits_that_a_camera_fills(tmp_path, bits, top):
     values = np.array([[0, top // 2, top]], np.uint16)
     path = written(tmp_path, cv2.imencode(".png", values)[1].tobytes())
-    exact = [round(255 * value / top) for value in (0, top // 2, top)]
+    exact = [256 * value // (top + 1) for value in (0, top // 2, top)]
+    assert exact == [0, 127, 255]
     assert read_image(path, bits)[0, :, 0].tolist() == exact
     assert read_image(path)[0, 2].max() < 64
     with pytest.raises(DataCorrupt, match=rf"holds the value {top + 1}, but index\.image_bits: {bits} ends at {top}"):
         read_image(written(tmp_path, cv2.imencode(".png", values + np.uint16(1))[1].tobytes()), bits)
     colour = np.array([[[1000, 500, 250]]], np.uint16)  # BGR, as OpenCV writes it
     path = written(tmp_path, cv2.imencode(".png", colour)[1].tobytes())
-    assert read_image(path, bits)[0, 0].tolist() == [round(255 * value / top) for value in (250, 500, 1000)]
+    assert read_image(path, bits)[0, 0].tolist() == [256 * value // (top + 1) for value in (250, 500, 1000)]
 
 
 def test_eight_bits_do_not_ask_for_the_setting(tmp_path):

@@ -101,7 +101,7 @@ def test_another_working_size_than_the_trainings_is_refused(work, capsys):
 def test_the_bits_that_a_camera_fills_are_those_of_the_settings(work, monkeypatch):
     fitted(work)
     (work[0] / "deep").mkdir()
-    normal = np.full((48, 40), round(90 * 4095 / 255), np.uint16)  # the training's grey in 12 bits
+    normal = np.full((48, 40), 90 * 16, np.uint16)  # the training's grey in 12 bits
     cv2.imwrite(str(work[0] / "deep/a.png"), normal)
     scores = []
     for bits in ("null", "12"):
