@@ -46,7 +46,7 @@ def bright_spots() -> dict[str, bytes]:
 
 @pytest.fixture
 def metrics(tmp_path, project):
-    """A function: from a tree of images and the settings of `index` to image AUROC, pixel AUROC, PRO and AP (percent)."""
+    """A function: from a tree of images and the settings of `index` to image AUROC, pixel AUROC, PRO and AP."""
 
     def run(files: dict[str, bytes], **index) -> list[float]:
         params = str(project / "params.yaml")
