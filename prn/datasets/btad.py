@@ -4,22 +4,24 @@ Images and masks are bmp or png by category and need not share a suffix: masks m
 and some are nearly empty. Source: https://github.com/pankajmishra000/VT-ADL and the tree of its archive.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from prn.datasets.layout import Entry, defects, find_folder, normals
+from prn.datasets.layout import Listing, find_folder, normals
+from prn.datasets.matching import defects
 from prn.errors import DataMissing
 
 TOP = "BTech_Dataset_transformed"
 
 
-def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
+def list_images(root: Path, category: str, complete: bool) -> Listing:
     """The entries of one category. Errors: DataMissing, DataCorrupt."""
     expected = f"{category}/train/ok, {category}/test/{{ok,ko}} and {category}/ground_truth/ko (perhaps below {TOP})"
     base = find_folder(root, [category, f"{TOP}/{category}"], "train/ok", expected)
     train = normals(root, f"{base}/train/ok", "train")
     ok = normals(root, f"{base}/test/ok", "test")
-    ko = defects(root, f"{base}/test/ko", f"{base}/ground_truth/ko", kind="ko", endings=("_mask",), complete=complete)
-    for part, entries in (("train/ok", train), ("test/ko", ko)):
+    ko = defects(root, f"{base}/test/ko", f"{base}/ground_truth/ko", "ko", complete)
+    for part, entries in (("train/ok", train), ("test/ko", ko.entries)):
         if not entries:
             raise DataMissing(f"{root / base}/{part}: holds no image; expected {expected}")
-    return train + ok + ko
+    return replace(ko, entries=train + ok + ko.entries)

@@ -6,20 +6,20 @@ by tabs: index, flag (1 = defect), image, 0, label file (0 = none). Source: http
 
 from pathlib import Path
 
-from prn.datasets.layout import Entry, find_folder, images_in, shown
+from prn.datasets.layout import Entry, Listing, find_folder, images_in, shown
 from prn.errors import DataCorrupt, DataMissing
 
 LABELS = "Label/Labels.txt"
 
 
-def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
+def list_images(root: Path, category: str, complete: bool) -> Listing:
     """The entries of one class; Labels.txt and the files must agree. Errors: DataMissing, DataCorrupt."""
     expected = f"{category}/Train and {category}/Test, each with {LABELS}"
     base = find_folder(root, [category, f"{category}/{category}"], "Train", expected)
     entries: list[Entry] = []
     for folder, split in (("Train", "train"), ("Test", "test")):
         entries += _half(root, f"{base}/{folder}", split, expected)
-    return entries
+    return Listing(entries)
 
 
 def _half(root: Path, base: str, split: str, expected: str) -> list[Entry]:

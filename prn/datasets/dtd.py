@@ -6,13 +6,13 @@ Any folder of images serves as well. Source: https://www.robots.ox.ac.uk/~vgg/da
 import os
 from pathlib import Path
 
-from prn.datasets.layout import IMAGE_SUFFIXES, Entry, shown
+from prn.datasets.layout import Entry, Listing, files_below, is_image, shown
 from prn.errors import DataMissing
 
 CATEGORY = "textures"
 
 
-def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
+def list_images(root: Path, category: str, complete: bool) -> Listing:
     """Every texture as a normal training image whose type is its class (category `textures`), or those of one class.
 
     The 47 classes of 120 images are held against the registry when the index is built. Error: DataMissing.
@@ -22,7 +22,7 @@ def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
     chosen = [path for path in paths if category in (CATEGORY, path.parent.name)]
     if not chosen:
         raise DataMissing(f"{root}: no texture class {category!r}; there are {shown(sorted(classes))}")
-    return [Entry(path.as_posix(), "train", path.parent.name, 0) for path in chosen]
+    return Listing([Entry(path.as_posix(), "train", path.parent.name, 0) for path in chosen])
 
 
 def texture_files(root: str | os.PathLike[str]) -> list[Path]:
@@ -35,10 +35,10 @@ def texture_files(root: str | os.PathLike[str]) -> list[Path]:
         if candidate.is_dir():
             folder = candidate
             break
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    files = [folder / path for path in files_below(folder) if is_image(path)]
     if not files:
         raise DataMissing(
             f"{root}: holds no textures; expected DTD's tree (images/<class>/*.jpg) or any folder of images "
             "(name another texture folder in the settings)"
         )
-    return sorted(files, key=lambda p: p.relative_to(folder).as_posix())
+    return files

@@ -1,4 +1,4 @@
-"""Pixels: decode images to RGB and masks to True and False, bring both to one working size, cache a category.
+"""Images and masks at one working size, and the cache of a category's.
 
 Shapes: N images, S working size, H and W as decoded; images are uint8 RGB in [0, 255], masks 0 or 1 with 1 = defect.
 """
@@ -6,7 +6,7 @@ Shapes: N images, S working size, H and W as decoded; images are uint8 RGB in [0
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prn.datasets.capacity import check_memory
+from prn.datasets.decoding import image_from_bytes, read_bytes
 from prn.datasets.dtd import texture_files
+from prn.datasets.layout import mask_files
+from prn.datasets.masks import MaskRules, read_masks
 from prn.datasets.progress import tracked
 from prn.devices import given_cores
 from prn.errors import DataCorrupt, DataMissing
@@ -29,9 +32,6 @@ if TYPE_CHECKING:
 FORMAT = "prn-category-tensors-1"
 TEXTURE_FORMAT = "prn-textures-2"
 
-# The end marks without which a decoder of an older OpenCV fills the rest of the picture with grey and says nothing.
-_END_MARKS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
-
 
 def cores() -> int:
     """The processor cores that this process may use: those it was given by `OMP_NUM_THREADS`, else the machine's."""
@@ -41,57 +41,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """A file's bytes; DataMissing where it is not there or may not be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise DataMissing(f"{path}: cannot be read ({error.strerror or error}); is the data set complete?") from error
-
-
-def decode(data: bytes, path: str | os.PathLike[str], flags: int) -> NDArray:
-    """Decode bytes with OpenCV; EXIF rotation applied, alpha dropped. DataCorrupt names `path`."""
-    for magic, mark in _END_MARKS.items():
-        if data.startswith(magic) and mark not in data[-65536:]:
-            raise DataCorrupt(f"{path}: the image is cut off ({len(data)} bytes, no end mark); restore or remove it")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataCorrupt(f"{path}: not a readable image ({len(data)} bytes); restore or remove it")
-    return image
-
-
-def image_from_bytes(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Decode bytes as `read_image` does; `path` is named in the error."""
-    return decode(data, path, cv2.IMREAD_COLOR_RGB)
-
-
-def mask_from_bytes(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.bool_]:
-    """Decode bytes as `read_mask` does; `path` is named in the error."""
-    mask = decode(data, path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    if mask.ndim == 3:
-        mask = mask.max(axis=2)
-    return mask > mask.max() / 2
-
-
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], bits: int | None = None) -> NDArray[np.uint8]:
     """One image as uint8 H x W x 3, RGB in [0, 255].
 
-    Grey is replicated over the channels, alpha dropped, 16 bits scaled to 8, EXIF rotation applied.
-    Errors: DataMissing (no such file), DataCorrupt (does not decode, or is cut off); both name the file.
+    Grey is replicated over the channels, alpha dropped, EXIF rotation applied. Deeper images are scaled to 8 bits: of
+    16 bits, or of as many as a camera fills (`bits`). Errors: DataMissing (no such file), DataCorrupt (does not decode,
+    or is cut off), PrnError (memory is short); all name the file.
     """
-    return image_from_bytes(read_bytes(path), path)
+    return image_from_bytes(read_bytes(path), path, bits)
 
 
-def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
-    """One ground-truth mask as bool H x W, True = defect: above half of the mask's own maximum.
+def read_mask(path: str | os.PathLike[str], rules: MaskRules = MaskRules()) -> NDArray[np.bool_]:  # noqa: B008 (frozen)
+    """One ground-truth mask as bool H x W, True = defect; of a folder, what any of its masks marks.
 
-    So masks written as 0/1, 0/255, 0/65535 or with grey borders all come out binary; an all-zero mask is all False.
-    Errors as `read_image`.
+    Errors: DataMissing (no such file), DataCorrupt (does not decode, is cut off, or holds what is no mask); both name
+    the file.
     """
-    return mask_from_bytes(read_bytes(path), path)
+    return read_masks(mask_files(Path(path)), rules)[0].defect
 
 
 def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -105,10 +71,10 @@ def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(resized)
 
 
-def _overlap(length: int, size: int, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
-    """The share of each output cell that input cells first..last of `length` cover: size x (last - first)."""
+def _overlap(length: int, size: int) -> NDArray[np.float64]:
+    """The share of each of `size` output cells that each of `length` input cells covers: size x length."""
     edges = np.arange(size + 1) * (length / size)
-    cells = np.arange(first, length if last is None else last)
+    cells = np.arange(length)
     covered = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
     return np.clip(covered, 0, None) * (size / length)
 
@@ -125,22 +91,55 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> tuple[NDArray[np.bool_], 
     else:
         coverage = (_overlap(height, size) @ mask @ _overlap(width, size).T).astype(np.float32)
     small = coverage >= 0.5 - 1e-6
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
     rows = (np.arange(height) * 2 + 1) * size // (2 * height)
     columns = (np.arange(width) * 2 + 1) * size // (2 * width)
-    alive = np.zeros(len(stats), bool)
+    alive = np.zeros(labels.max() + 1, bool)
     alive[labels[small[np.ix_(rows, columns)]]] = True
     alive[0] = True
-    lost, kept = 0, small.copy()
-    for label in np.flatnonzero(~alive):
-        x, y, w, h = stats[label, :4]
-        region = labels[y : y + h, x : x + w] == label
-        own = _overlap(height, size, y, y + h) @ region @ _overlap(width, size, x, x + w).T
-        if small[own > 0].any():
-            continue
-        kept[np.unravel_index(np.argmax(own), own.shape)] = True
-        lost += 1
-    return kept, lost
+    kept = small.copy()
+    cells = _largest_cells(np.where(alive[labels], 0, labels), small)
+    kept.reshape(-1)[cells] = True
+    return kept, len(cells)
+
+
+def _largest_cells(labels: NDArray[np.int32], small: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of each numbered region that touches no cell of `small`: the cell that it covers most, the first among equals.
+
+    labels: H x W, 0 elsewhere; small: S x S; the cells are numbered in reading order. Whole numbers throughout, and one
+    pass over the regions' pixels however many regions there are.
+    """
+    size = len(small)
+    ys, xs = np.nonzero(labels)
+    if not len(ys):
+        return np.empty(0, np.int64)
+    keys, weights = [], []
+    for row, high in _cells_of(labels.shape[0], size):
+        for column, wide in _cells_of(labels.shape[1], size):
+            weight = high[ys] * wide[xs]
+            keys.append((labels[ys, xs] * size + row[ys])[weight > 0] * size + column[xs][weight > 0])
+            weights.append(weight[weight > 0])
+    found, place = np.unique(np.concatenate(keys), return_inverse=True)
+    areas = np.bincount(place, np.concatenate(weights))
+    region, cell = np.divmod(found, size * size)
+    first = np.flatnonzero(np.diff(region, prepend=0))
+    largest = np.repeat(np.maximum.reduceat(areas, first), np.diff(first, append=len(region)))
+    touches = np.repeat(np.logical_or.reduceat(small.reshape(-1)[cell], first), np.diff(first, append=len(region)))
+    candidates = np.flatnonzero((areas == largest) & ~touches)
+    return cell[candidates[np.unique(region[candidates], return_index=True)[1]]]
+
+
+def _cells_of(length: int, size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The output cells that each of `length` input cells overlaps, and by how much: the first of each, the second, ...
+
+    Output cells are `length` units long and input cells `size`, so that edges and overlaps are whole numbers.
+    """
+    start = np.arange(length, dtype=np.int64) * size
+    for step in range((size - 1) // length + 2):
+        cell = np.minimum(start // length + step, size - 1)
+        overlap = np.minimum(start + size, (cell + 1) * length) - np.maximum(start, cell * length)
+        new = start // length + step < size
+        yield cell, np.where(new, np.maximum(overlap, 0), 0)
 
 
 @dataclass
@@ -201,7 +200,8 @@ class CategoryTensors:
 
 def source_digest(rows: Sequence["IndexRow"], size: int) -> str:
     """Hex sha256 over all that the tensors depend on: format, size, paths and hashes of images and masks."""
-    facts = [FORMAT, size, [[row.path, row.sha256, row.label, row.mask, row.mask_sha256] for row in rows]]
+    of_masks = [[row.mask, row.mask_sha256, row.mask_rule, row.mask_background] for row in rows]
+    facts = [FORMAT, size, [[row.path, row.sha256, row.label, row.bits] for row in rows], of_masks]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -223,10 +223,12 @@ def build_tensors(
 
     def fill(i: int) -> None:
         row = rows[i]
-        images[i] = resize_image(image_from_bytes(_indexed(folder / row.path, row.sha256), folder / row.path), size)
+        path = folder / row.path
+        data = read_bytes(path)
+        _as_indexed(path, hashlib.sha256(data).hexdigest(), row.sha256)
+        images[i] = resize_image(image_from_bytes(data, path, row.bits), size)
         if row.mask:
-            mask = mask_from_bytes(_indexed(folder / row.mask, row.mask_sha256), folder / row.mask)
-            masks[i], lost[i] = resize_mask(mask, size)
+            masks[i], lost[i] = resize_mask(mask_of(folder, row), size)
 
     with ThreadPoolExecutor(workers or cores()) as pool:
         list(tracked(pool.map(fill, range(count)), f"tensors at {size}x{size}", count))
@@ -234,16 +236,24 @@ def build_tensors(
     return CategoryTensors(images, masks, [row.path for row in rows], has_mask, lost, source_digest(rows, size))
 
 
-def _indexed(path: Path, expected: str) -> bytes:
-    """The bytes of a file that must be the one that was indexed."""
-    data = read_bytes(path)
-    found = hashlib.sha256(data).hexdigest()
+def mask_of(folder: Path, row: "IndexRow") -> NDArray[np.bool_]:
+    """The mask of a row as it was indexed: bool H x W, True = defect; its path is relative to `folder`.
+
+    Errors: DataMissing, DataCorrupt (does not decode, or is not the file that was indexed).
+    """
+    path = folder / row.mask
+    mask, found = read_masks(mask_files(path), MaskRules(row.mask_rule or "auto", row.mask_background))
+    _as_indexed(path, found, row.mask_sha256)
+    return mask.defect
+
+
+def _as_indexed(path: Path, found: str, expected: str) -> None:
+    """DataCorrupt where a file's hash is not that of the index."""
     if expected and found != expected:
         raise DataCorrupt(
             f"{path}: changed since it was indexed (sha256 {found}, index says {expected}); "
             "restore the file or build the index again"
         )
-    return data
 
 
 @dataclass(frozen=True)

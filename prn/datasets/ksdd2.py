@@ -7,14 +7,14 @@ are left alone and nothing is unpickled. Source: https://www.vicos.si/resources/
 import re
 from pathlib import Path
 
-from prn.datasets.layout import Entry, find_folder, images_in, shown
+from prn.datasets.layout import Entry, Listing, find_folder, images_in, shown
 from prn.errors import DataCorrupt, DataMissing
 
 CATEGORY = "ksdd2"
 NAME = re.compile(r"\d{5}(_GT)?\.png")
 
 
-def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
+def list_images(root: Path, category: str, complete: bool) -> Listing:
     """The entries of the whole set (its only category is `ksdd2`); labels come with the masks. Errors: DataMissing,
     DataCorrupt.
     """
@@ -40,4 +40,4 @@ def list_images(root: Path, category: str, complete: bool) -> list[Entry]:
             Entry(f"{folder}/{name}", split, "defect", None, f"{folder}/{name.removesuffix('.png')}_GT.png")
             for name in images
         ]
-    return entries
+    return Listing(entries)

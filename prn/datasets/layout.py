@@ -1,12 +1,19 @@
-"""What the layouts share: an entry of a tree before it is decoded, listing a folder, matching masks by stem."""
+"""What the layouts share: an entry of a tree before it is decoded, a category's listing, the names in a folder."""
 
 import os
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prn.errors import DataCorrupt, DataMissing
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+# What systems and network drives leave behind, in lower case; so is all that starts with a point.
+LEFT_BEHIND = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found"}
+    | {"@eadir", "@recycle", "#recycle", "#snapshot", "@recently-snapshot"}
+)
 SHOWN = 10  # so many names in one message
 
 
@@ -14,7 +21,8 @@ SHOWN = 10  # so many names in one message
 class Entry:
     """An image of a tree: POSIX paths relative to the data set's root, its published split and type.
 
-    label: 0 normal, 1 defect, None where only the mask tells (KolektorSDD2); mask: '' where there is none.
+    label: 0 normal, 1 defect, None where only the mask tells (KolektorSDD2); mask: '' where there is none, a folder
+    where several files make one image's mask.
     """
 
     path: str
@@ -24,28 +32,130 @@ class Entry:
     mask: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A folder of images and one of masks (POSIX paths), and the names on both sides that found no partner.
+
+    unreadable: files among the masks that have the name of an image without one, and an ending that is no image's.
+    """
+
+    images: str
+    masks: str
+    without_mask: list[str]
+    without_image: list[str]
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a tree lists of a category.
+
+    own: it is a user's own, so names and masks may mean more than one thing; unmatched: where images and masks did not
+    find each other; lookalikes: images named like the mask of another image beside them (path -> that image's name);
+    passed_over: files of the category's folder that are no part of it ((folder, what they are) -> how many).
+    """
+
+    entries: list[Entry]
+    own: bool = False
+    unmatched: list[Unmatched] = field(default_factory=list)
+    lookalikes: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
 def shown(names: list[str]) -> str:
     """Names for a message: the first few and how many more."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
-def names_in(folder: Path) -> list[str]:
-    """The names in a folder in one order on every file system; [] where there is no such folder."""
+def name_key(name: str) -> str:
+    """What two names share that a person takes for the same: case, blanks around and the Unicode form do not count."""
+    return unicodedata.normalize("NFC", name).casefold().strip()
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is taken for an image, by its ending."""
+    return Path(name.strip()).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name of the file system can be written into a table or page: Python marks bytes that are no UTF-8."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, in one order on every file system, without what systems leave behind.
+
+    [] where there is no such folder. DataCorrupt for a name that is not UTF-8: no table or page can hold it.
+    """
     try:
-        return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+        found = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise DataMissing(f"{folder}: cannot be listed ({error.strerror})") from error
+    for entry in found:
+        if not is_utf8(entry.name):
+            name = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
+            raise DataCorrupt(f"{folder}: the name {name!r} is not UTF-8; rename it")
+    kept = (e for e in found if not e.name.startswith(".") and e.name.casefold() not in LEFT_BEHIND)
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def counted(files: Mapping[tuple[str, str], int]) -> str:
+    """Files counted by folder and kind, in words."""
+    found = sorted(files.items())
+    parts = [f"{count} {kind + 's' * (kind == 'image' and count > 1)} in {folder}" for (folder, kind), count in found]
+    return shown(parts)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder in one order on every file system; [] where there is no such folder."""
+    return [entry.name for entry in _scan(folder)]
 
 
 def images_in(folder: Path) -> list[str]:
     """The names of the images in a folder, by suffix, in one order on every file system."""
-    return [name for name in names_in(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return [entry.name for entry in _scan(folder) if is_image(entry.name) and not entry.is_dir()]
 
 
 def folders_in(folder: Path) -> list[str]:
     """The names of the folders in a folder, in one order on every file system."""
-    return [name for name in names_in(folder) if (folder / name).is_dir()]
+    return [entry.name for entry in _scan(folder) if entry.is_dir()]
+
+
+def files_below(folder: Path) -> list[str]:
+    """The POSIX paths of all files below a folder, sorted; links to folders are followed, but not in a circle."""
+    return sorted(_below(folder, "", ()))
+
+
+def _below(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for entry in _scan(folder):
+        if entry.is_dir():
+            yield from _below(folder / entry.name, f"{prefix}{entry.name}/", (*above, real))
+        else:
+            yield f"{prefix}{entry.name}"
+
+
+def child(folder: Path, *names: str) -> str:
+    """The folder in `folder` with one of `names`, or else the only one that a person takes for it; '' for none."""
+    there = folders_in(folder)
+    for name in names:
+        if name in there:
+            return name
+    for name in names:
+        alike = [other for other in there if name_key(other) == name_key(name)]
+        if len(alike) == 1:
+            return alike[0]
+    return ""
+
+
+def mask_files(path: Path) -> list[Path]:
+    """The files that make one mask: the file, or the images of a folder."""
+    return [path / name for name in images_in(path)] or [path]
 
 
 def find_folder(root: Path, candidates: list[str], inside: str, expected: str) -> str:
@@ -59,47 +169,6 @@ def find_folder(root: Path, candidates: list[str], inside: str, expected: str) -
     raise DataMissing(
         f"{root}: expected {expected}, found {found}; is this the right archive or folder, and was it unpacked in full?"
     )
-
-
-def masks_by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, str]:
-    """Stem of the image -> name of its mask, for masks named <stem><ending>.<any image suffix>, endings tried in order.
-
-    DataCorrupt where two masks claim one stem.
-    """
-    found: dict[str, str] = {}
-    for name in images_in(folder):
-        stem = Path(name).stem
-        ending = next(ending for ending in (*endings, "") if stem.endswith(ending))
-        stem = stem.removesuffix(ending)
-        if stem in found:
-            raise DataCorrupt(f"{folder}: two masks for one image, {found[stem]} and {name}; remove one")
-        found[stem] = name
-    return found
-
-
-def defects(root: Path, images: str, masks: str, *, kind: str, endings: tuple[str, ...], complete: bool) -> list[Entry]:
-    """The images of folder `images` as test defects of type `kind`, each with its mask from folder `masks` by stem.
-
-    With `complete` (a published archive's tree) every image must have a mask and every mask an image; else a defect may
-    stand without (mask '').
-    """
-    by_stem = masks_by_stem(root / masks, endings)
-    names = images_in(root / images)
-    stems = [Path(name).stem for name in names]
-    if len(set(stems)) < len(stems):
-        twins = sorted({stem for stem in stems if stems.count(stem) > 1})
-        raise DataCorrupt(f"{root / images}: two images share a stem ({shown(twins)}); remove one, masks match by stem")
-    if complete:
-        without = [name for name, stem in zip(names, stems, strict=True) if stem not in by_stem]
-        orphans = [by_stem[stem] for stem in sorted(set(by_stem) - set(stems))]
-        if without:
-            raise DataCorrupt(f"{root / images}: no mask in {masks} for {shown(without)}; extract the archive again")
-        if orphans:
-            raise DataCorrupt(f"{root / masks}: no image in {images} for {shown(orphans)}; extract the archive again")
-    return [
-        Entry(f"{images}/{name}", "test", kind, 1, f"{masks}/{by_stem[stem]}" if stem in by_stem else "")
-        for name, stem in zip(names, stems, strict=True)
-    ]
 
 
 def normals(root: Path, images: str, split: str) -> list[Entry]:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prn.datasets import btad, dagm, dtd, folder, ksdd2, mvtec
-from prn.datasets.layout import Entry
+from prn.datasets.layout import Listing
 
-LAYOUTS: dict[str, Callable[[Path, str, bool], list[Entry]]] = {
+LAYOUTS: dict[str, Callable[[Path, str, bool], Listing]] = {
     "mvtec": mvtec.list_images,
     "dagm": dagm.list_images,
     "btad": btad.list_images,
@@ -15,6 +15,6 @@ LAYOUTS: dict[str, Callable[[Path, str, bool], list[Entry]]] = {
 }
 
 
-def layout_of(dataset: str, root: Path) -> Callable[[Path, str, bool], list[Entry]]:
+def layout_of(dataset: str, root: Path) -> Callable[[Path, str, bool], Listing]:
     """The function that lists a category of `dataset`; any other name is a custom folder or CSV, and so is any CSV."""
     return folder.list_images if root.is_file() else LAYOUTS.get(dataset, folder.list_images)

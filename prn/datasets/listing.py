@@ -3,8 +3,10 @@
 import hashlib
 import json
 from dataclasses import astuple
+from pathlib import Path
 
 from prn.datasets import registry
+from prn.datasets.layout import Entry, mask_files
 from prn.datasets.layouts import layout_of
 from prn.datasets.sources import is_address, is_tree, local_path, tree_root
 from prn.errors import PrnError
@@ -24,9 +26,18 @@ def listing_digest(dataset: str, source: str | None, category: str) -> str:
             return ""
         root = path if path.is_file() else tree_root(dataset, path)
         base = root.parent if root.is_file() else root
-        entries = sorted(layout_of(dataset, root)(root, category, False), key=lambda entry: entry.path)
-        lengths = [[(base / name).stat().st_size for name in (entry.path, entry.mask) if name] for entry in entries]
+        listing = layout_of(dataset, root)(root, category, False)
+        entries = sorted(listing.entries, key=lambda entry: entry.path)
+        listed = [
+            (one.path, one.split, one.type, one.label, one.mask, [file.stat().st_size for file in _files(base, one)])
+            for one in entries
+        ]
     except (PrnError, OSError):
         return ""
-    facts = json.dumps([[astuple(entry), length] for entry, length in zip(entries, lengths, strict=True)])
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+    beside = [[astuple(one) for one in listing.unmatched], sorted(listing.passed_over.items())]
+    return hashlib.sha256(json.dumps([listed, beside]).encode()).hexdigest()[:16]
+
+
+def _files(base: Path, entry: Entry) -> list[Path]:
+    """An entry's image and the files of its mask."""
+    return [base / entry.path, *(mask_files(base / entry.mask) if entry.mask else [])]

@@ -5,16 +5,22 @@ Source: https://www.mvtec.com/company/research/datasets/mvtec-ad and the tree of
 
 from pathlib import Path
 
-from prn.datasets.layout import Entry, defects, find_folder, folders_in, normals
+from prn.datasets.folder import from_tree
+from prn.datasets.layout import Listing, find_folder, folders_in, normals
+from prn.datasets.matching import defects
 from prn.errors import DataMissing
 
-ENDINGS = ("_mask",)
+TOP = "mvtec_anomaly_detection"
 
 
-def list_images(root: Path, category: str, complete: bool, endings: tuple[str, ...] = ENDINGS) -> list[Entry]:
-    """The entries of one category. Errors: DataMissing, DataCorrupt."""
+def list_images(root: Path, category: str, complete: bool) -> Listing:
+    """The entries of one category; a tree that is no archive's is listed as a user's own. Errors: DataMissing,
+    DataCorrupt.
+    """
+    if not complete:
+        return from_tree(root, category, ("", TOP))
     expected = f"{category}/train/good, {category}/test/<type> and {category}/ground_truth/<type>"
-    base = find_folder(root, [category, f"mvtec_anomaly_detection/{category}"], "train/good", expected)
+    base = find_folder(root, [category, f"{TOP}/{category}"], "train/good", expected)
     entries = normals(root, f"{base}/train/good", "train")
     if not entries:
         raise DataMissing(f"{root / base}/train/good: holds no image; expected {expected}")
@@ -25,6 +31,5 @@ def list_images(root: Path, category: str, complete: bool, endings: tuple[str, .
         if kind == "good":
             entries += normals(root, f"{base}/test/good", "test")
         else:
-            masks = f"{base}/ground_truth/{kind}"
-            entries += defects(root, f"{base}/test/{kind}", masks, kind=kind, endings=endings, complete=complete)
-    return entries
+            entries += defects(root, f"{base}/test/{kind}", f"{base}/ground_truth/{kind}", kind, complete).entries
+    return Listing(entries)

@@ -19,7 +19,9 @@ class IndexRow:
 
     split: 'train' or 'test' as published; type: 'good' or the defect's name (a texture's class); label: 1 for a defect;
     width, height: pixels as decoded; sha256, mask_sha256: of the files' bytes ('' for no mask);
-    mask_area: defect pixels of the mask at full resolution, 0 without a mask, -1 unknown.
+    mask_area: defect pixels of the mask at full resolution, 0 without a mask, -1 unknown; bits: of a channel that stand
+    for black to white; mask_levels, mask_rule, mask_background: how many values the mask holds and how it was read
+    (`prn.datasets.masks`; 0 and '' without a mask). A mask that is a folder is what any of its files marks.
     """
 
     path: str
@@ -32,6 +34,10 @@ class IndexRow:
     sha256: str
     mask_sha256: str = ""
     mask_area: int = -1
+    bits: int = 8
+    mask_levels: int = 0
+    mask_rule: str = ""
+    mask_background: int = 0
 
 
 COLUMNS = tuple(field.name for field in fields(IndexRow))
@@ -83,12 +89,27 @@ def read_index(csv_path: str | os.PathLike[str]) -> list[IndexRow]:
 def _parse(csv_path: str | os.PathLike[str], number: int, line: list[str]) -> IndexRow:
     """One line of the CSV; DataCorrupt names it."""
     try:
-        path, split, kind, label, mask, width, height, sha256, mask_sha256, area = line
-        row = IndexRow(path, split, kind, int(label), mask, int(width), int(height), sha256, mask_sha256, int(area))
+        path, split, kind, label, mask, width, height, sha256, mask_sha256, area, bits, levels, rule, background = line
+        row = IndexRow(
+            path,
+            split,
+            kind,
+            int(label),
+            mask,
+            int(width),
+            int(height),
+            sha256,
+            mask_sha256,
+            int(area),
+            int(bits),
+            int(levels),
+            rule,
+            int(background),
+        )
     except ValueError as error:
         raise DataCorrupt(f"{csv_path}: line {number} is {line!r} ({error}); run the index stage again") from error
     if row.split not in ("train", "test") or row.label not in (0, 1):
         raise DataCorrupt(
-            f"{csv_path}: line {number}: split {split!r}, label {label!r}; expected train or test, 0 or 1"
+            f"{csv_path}: line {number}: split {row.split!r}, label {row.label!r}; expected train or test, 0 or 1"
         )
     return row

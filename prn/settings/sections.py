@@ -63,6 +63,37 @@ class DownloadSettings(Section):
     )
 
 
+class IndexSettings(Section):
+    """How the images and masks of a data set of one's own are read (docs/own_data.md)."""
+
+    mask_rule: Literal["auto", "label_map", "half"] = Field(
+        "auto",
+        description="auto | label_map | half; auto: a mask of up to 32 levels is a label map (all but its background is"
+        " defect), one of more has soft borders (above half of its maximum is defect)",
+    )
+    mask_background: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None,
+        description="grey level of a mask's background (0 black, 255 white in 8 bits); null: black, and a mask that"
+        " holds no black or looks inverted is refused",
+    )
+    orphan_masks: Literal["error", "ignore"] = Field("error", description="error | ignore: masks that match no image")
+    types: dict[str, Literal["good", "defect"]] = Field(
+        default_factory=dict,
+        description="a folder's or a CSV's type -> good | defect, where its name does not say (pass, clean, gut, ...);"
+        " example: {pass: good}",
+    )
+    empty_masks: Literal["keep", "unmasked", "leave_out"] = Field(
+        "keep",
+        description="keep | unmasked | leave_out: a defect whose mask marks nothing stays as it is, counts as a defect"
+        " without a mask, or is left out",
+    )
+    image_bits: Annotated[int, Field(ge=9, le=16)] | None = Field(
+        None,
+        description="bits that a camera fills of a 16-bit image (9 to 16), so that 12-bit images are not read as nearly"
+        " black; null: all 16",
+    )
+
+
 class WeightsSettings(Section):
     """Where the ImageNet weights come from."""
 
@@ -325,6 +356,11 @@ class Settings(Section):
     benchmark: BenchmarkSettings = Field(default_factory=BenchmarkSettings, description="what is run")
     download: DownloadSettings = Field(
         default_factory=DownloadSettings, description="where data sets come from in place of the registry's addresses"
+    )
+    index: IndexSettings = Field(
+        default_factory=IndexSettings,
+        description="how one's own images and masks are read (docs/own_data.md); published masks have their own"
+        " conventions: the first two keys do not concern them",
     )
     weights: WeightsSettings = Field(
         default_factory=WeightsSettings,

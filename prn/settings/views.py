@@ -22,13 +22,13 @@ from prn.settings.variants import resolve_variant
 # method declares (`METHODS`). Variants that agree in the view of `prototypes` share a file.
 VIEWS: dict[str, tuple[str, ...]] = {
     "download": ("download",),
-    "index": (),
+    "index": ("index",),
     "weights": ("weights", "model.backbone"),
     "split": ("split",),
     "tensors": ("tensors.size",),
     "prototypes": ("model.backbone", "prototypes", "tensors.size"),
     "train": ("method", "tensors.size"),
-    "predict": ("method", "predict", "tensors.size"),
+    "predict": ("method", "predict", "tensors.size", "index.image_bits"),
     "evaluate": ("evaluate", "tensors.size"),
     "report": tuple(name for name in Settings.model_fields if name not in ("download", "weights")),
 }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from prn import layout
-from prn.datasets.images import read_mask
+from prn.datasets.images import mask_of
 from prn.datasets.rows import IndexRow, read_index
 from prn.evaluation import PIXEL_METRICS, Chunks, ScoredTestSet, evaluate
 from prn.metrics import resize_score_map
@@ -61,7 +61,7 @@ def _chunks(job: Job, maps: np.ndarray, masks: np.ndarray, rows: Sequence[IndexR
 
 def _at_original_size(maps: np.ndarray, rows: Sequence[IndexRow], base: Path) -> Iterator[tuple[Any, Any]]:
     for score_map, row in zip(maps, rows, strict=True):
-        mask = read_mask(base / row.mask) if row.mask else np.zeros((row.height, row.width), bool)
+        mask = mask_of(base, row) if row.mask else np.zeros((row.height, row.width), bool)
         yield resize_score_map(score_map, row.height, row.width)[None], mask[None]
 
 

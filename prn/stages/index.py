@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from prn import layout
-from prn.datasets.index import build_index
+from prn.datasets.index import index_category
 from prn.datasets.layout import shown
 from prn.datasets.rows import IndexRow, contradictions, duplicates, write_index
 from prn.stages.job import Job
@@ -12,15 +12,16 @@ from prn.stages.tree import tree_root
 
 
 def run(job: Job) -> None:
-    """Write the category's index; say which images stand in it twice where that matters."""
+    """Write the category's index; say what its files hold and which images stand in it twice where that matters."""
     receipt = job.needed(layout.RECEIPT)
     complete = json.loads(receipt.read_text(encoding="utf-8"))["complete"]
-    rows = build_index(job.dataset, tree_root(job), job.category, complete=complete)
-    write_index(rows, job.artefact)
-    job.finish([receipt], listing=job.listing())
-    defective = sum(row.label for row in rows)
-    print(f"{job.artefact}: {len(rows)} images, {defective} of them defective")
-    for line in _twice(rows):
+    settings = job.settings.index
+    index = index_category(job.dataset, tree_root(job), job.category, complete=complete, settings=settings)
+    write_index(index.rows, job.artefact)
+    job.finish([receipt], listing=job.listing(), remarks=index.remarks)
+    defective = sum(row.label for row in index.rows)
+    print(f"{job.artefact}: {len(index.rows)} images, {defective} of them defective")
+    for line in [*_twice(index.rows), *index.remarks]:
         print(f"{job.label}: {line}")
 
 

@@ -13,13 +13,14 @@ import yaml
 from prn import layout
 from prn.cli import main, parser
 from prn.datasets import capacity
-from prn.datasets.images import CategoryTensors
+from prn.datasets.images import CategoryTensors, mask_of
 from prn.datasets.listing import listing_digest
+from prn.datasets.rows import read_index
 from prn.errors import DataMissing
 from prn.stages.caches import images_cache, load_images
 from prn.stages.job import Job
 from prn.stages.names import STAGES
-from tests.unit.archive_builders import dagm_tree, encoded, mvtec_tree, picture, write_tree
+from tests.unit.archive_builders import dagm_tree, encoded, mask, mvtec_tree, picture, write_tree
 
 OWN = "eigene Schräubchen"  # a category with a space and an umlaut
 
@@ -33,10 +34,11 @@ class Work:
         self.root.mkdir()
         self.home = Path.cwd()
 
-    def settings(self, **sources):
+    def settings(self, index=None, **sources):
         own = {name: {"categories": [OWN], "variants": ["prn"]} for name in sources if name == "mine"}
         preset = {"benchmark": {"datasets": own}, "download": {"sources": sources}}
         preset |= {"split": {"seen_anomalies": 1}, "train": {"shots": 1}, "tensors": {"size": 32}}
+        preset |= {"index": index or {}}
         variants = yaml.safe_load(Path(self.params).read_text(encoding="utf-8"))["variants"]
         shots = [name for name, changes in variants.items() if "shots" in (changes or {}).get("train", {})]
         preset |= {"variants": {name: {"train": {"shots": 1}} for name in shots}}
@@ -152,6 +154,75 @@ def test_verify_is_silent_on_an_untouched_tree_and_fails_on_any_other(work, own)
     code, said = work("tensors", "--category", OWN)
     assert code in (3, 4)  # whichever of the two is read first
     assert "good/00" in said
+
+
+def test_verify_gives_no_advice_that_changes_nothing(work, own):
+    write_tree({"notes/photo.png": picture(3)}, own)
+    code, said = work("verify", "--category", OWN)
+    assert code == 4
+    assert f"extra: {OWN}/notes/photo.png\n" in said
+    assert "would be passed over by a new index too: move them to train/good" in said
+    assert "run the index stage again" not in said
+    (own / "test/good/new.png").write_bytes(picture(77))
+    assert "run the index stage again" in work("verify", "--category", OWN)[1]
+
+
+def test_the_index_says_what_it_found(work):
+    files = mvtec_tree(OWN) | {f"{OWN}/test/OK/1.png": picture(9), f"{OWN}/test/bent/note.json": b"{}"}
+    del files[f"{OWN}/ground_truth/broken/001_mask.png"]
+    work.settings(mine=str(write_tree(files, work.folder / "set")))
+    work("download", "--dataset", "mine")
+    code, said = work("index", "--category", OWN)
+    assert code == 0, said
+    lines = [
+        f"{OWN}/test/broken: 1 image without a mask: 001.png",
+        "taken for good by the name of their type: 'OK' (1 images)",
+        "masks: 4 with 2 levels by the rule label_map (all that is not background is defect)",
+        f"passed over: 1 .json in {OWN}/test/bent",
+    ]
+    assert said.splitlines()[1:] == [f"mine/{OWN}: {line}" for line in lines]
+    record = json.loads((work.root / f"data/index/mine/{OWN}.csv.prov.json").read_text(encoding="utf-8"))["record"]
+    assert record["remarks"] == lines
+
+
+def test_the_index_reads_its_settings_and_verify_the_same(work):
+    files = mvtec_tree(OWN) | {f"{OWN}/test/pass/1.png": picture(9), f"{OWN}/ground_truth/bent/odd.png": mask(3)}
+    source = str(write_tree(files, work.folder / "set"))
+    work.settings(mine=source)
+    work("download", "--dataset", "mine")
+    code, said = work("index", "--category", OWN)
+    assert code == 4
+    assert "does the type 'pass' mean good images or a defect?" in said
+    work.settings(mine=source, index={"types": {"pass": "good"}})
+    code, said = work("index", "--category", OWN)
+    assert code == 4
+    assert "1 mask without an image in " in said
+    assert "odd.png" in said
+    work.settings(mine=source, index={"types": {"pass": "good"}, "orphan_masks": "ignore"})
+    assert work("index", "--category", OWN)[0] == 0
+    code, said = work("verify", "--category", OWN)
+    assert code == 0, said
+
+
+def test_a_mask_is_cached_and_evaluated_as_it_was_indexed(work):
+    """Inverted masks: what the index reads by the settings, the cache and the metrics at full size read the same."""
+    files = mvtec_tree(OWN)
+    for name in [name for name in files if "ground_truth" in name]:
+        pixels = np.full((12, 16), 255, np.uint8)
+        pixels[:4, :5] = 0
+        files[name] = encoded(pixels)
+    work.settings(mine=str(write_tree(files, work.folder / "set")), index={"mask_background": 255})
+    for stage, cell in (
+        ("download", ["--dataset", "mine"]),
+        ("index", ["--category", OWN]),
+        ("tensors", ["--category", OWN]),
+    ):
+        assert work(stage, *cell)[0] == 0
+    cached = CategoryTensors.load(work.root / f"data/tensors/mine/{OWN}/32.safetensors")
+    bent = cached.masks[cached.paths.index(f"{OWN}/test/bent/000.png")]
+    assert abs(bent.mean() - 20 / 192) < 0.02
+    (row,) = [row for row in read_index(work.root / f"data/index/mine/{OWN}.csv") if row.path.endswith("bent/000.png")]
+    assert mask_of(work.folder / "set", row).sum() == 20
 
 
 def test_verify_reads_dagms_labels_again(work):

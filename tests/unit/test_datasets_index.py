@@ -23,11 +23,17 @@ def test_the_csv_is_readable_and_comes_back_the_same(tree, tmp_path):
     path = tmp_path / "index" / "grid.csv"
     write_index(rows, path)
     lines = path.read_bytes().split(b"\n")
-    assert lines[0] == b"path,split,type,label,mask,width,height,sha256,mask_sha256,mask_area"
+    assert lines[0] == (
+        b"path,split,type,label,mask,width,height,sha256,mask_sha256,mask_area,bits,mask_levels,mask_rule,mask_background"
+    )
     image = hashlib.sha256(picture(200, grey=True)).hexdigest().encode()
     truth = hashlib.sha256(mask(5)).hexdigest().encode()
     assert lines[1] == (
-        b"grid/test/bent/000.png,test,bent,1,grid/ground_truth/bent/000_mask.png,16,12," + image + b"," + truth + b",5"
+        b"grid/test/bent/000.png,test,bent,1,grid/ground_truth/bent/000_mask.png,16,12,"
+        + image
+        + b","
+        + truth
+        + b",5,8,2,label_map,0"
     )
     assert read_index(path) == rows
 
@@ -44,8 +50,8 @@ def test_names_with_commas_quotes_and_umlauts_come_back(tmp_path):
         ("", "an empty file"),
         ("path,split\n", "the columns are path, split"),
         (",".join(COLUMNS) + "\na,train,good,0\n", "line 2"),
-        (",".join(COLUMNS) + "\na,train,good,zero,,1,1,h,,0\n", "line 2"),
-        (",".join(COLUMNS) + "\na,validation,good,0,,1,1,h,,0\n", "line 2: split 'validation'"),
+        (",".join(COLUMNS) + "\na,train,good,zero,,1,1,h,,0,8,0,,0\n", "line 2"),
+        (",".join(COLUMNS) + "\na,validation,good,0,,1,1,h,,0,8,0,,0\n", "line 2: split 'validation'"),
     ],
 )
 def test_a_damaged_csv_is_an_error_that_names_the_line(tmp_path, text, message):

@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+from collections import Counter
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -20,7 +22,6 @@ from prn.datasets.images import (
     build_tensors,
     load_textures,
     read_image,
-    read_mask,
     resize_image,
     resize_mask,
     texture_tensors,
@@ -93,32 +94,6 @@ def test_what_is_no_image_is_an_error_that_names_it(tmp_path, data):
         read_image(tmp_path / "absent.png")
 
 
-@pytest.mark.parametrize(
-    ("pixels", "expected"),
-    [
-        (np.array([[0, 1], [1, 0]], np.uint8), [[0, 1], [1, 0]]),
-        (np.array([[0, 255], [127, 128]], np.uint8), [[0, 1], [0, 1]]),
-        (np.array([[0, 3], [1, 2]], np.uint8), [[0, 1], [0, 1]]),
-        (np.array([[0, 65535], [300, 40000]], np.uint16), [[0, 1], [0, 1]]),
-        (np.zeros((2, 2), np.uint8), [[0, 0], [0, 0]]),
-        (np.stack([np.array([[0, 200], [0, 0]], np.uint8), np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)], 2),
-         [[0, 1], [0, 0]]),
-    ],
-)  # fmt: skip
-def test_a_mask_is_cut_at_half_of_its_own_maximum(tmp_path, pixels, expected):
-    found = read_mask(file(tmp_path, encoded(pixels)))
-    assert found.dtype == bool
-    assert found.astype(int).tolist() == expected
-
-
-def test_masks_of_one_bit_with_a_palette_or_with_alpha(tmp_path):
-    bits = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8))
-    palette = bits.convert("P")
-    alpha = Image.merge("LA", (bits, Image.new("L", (2, 2), 255)))
-    for image in (bits.convert("1"), palette, alpha):
-        assert read_mask(file(tmp_path, pillow_bytes(image))).astype(int).tolist() == [[0, 1], [1, 0]]
-
-
 def test_an_image_shrinks_by_area():
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2, :2] = 200
@@ -182,6 +157,54 @@ def test_a_mask_can_grow():
     small, lost = resize_mask(mask, 4)
     assert small.astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert lost == 0
+
+
+def by_fractions(mask, size):
+    """`resize_mask` in exact fractions, a region and a cell at a time, as its docstring says it."""
+    height, width = mask.shape
+    labels = skimage_label(mask, connectivity=2)
+    own = {}
+    for y, x in np.argwhere(mask):
+        cells = own.setdefault(labels[y, x], {})
+        for i in range(y * size // height, -(-(y + 1) * size // height)):
+            high = min(Fraction((i + 1) * height, size), y + 1) - max(Fraction(i * height, size), y)
+            for j in range(x * size // width, -(-(x + 1) * size // width)):
+                wide = min(Fraction((j + 1) * width, size), x + 1) - max(Fraction(j * width, size), x)
+                cells[i, j] = cells.get((i, j), 0) + high * wide
+    covered = Counter()
+    for cells in own.values():
+        covered.update(cells)
+    half = Fraction(height * width, 2 * size * size)
+    small = {cell for cell, area in covered.items() if area >= half}
+    lost = [cells for cells in own.values() if not small & cells.keys()]
+    kept = small | {min(cell for cell, area in cells.items() if area == max(cells.values())) for cells in lost}
+    expected = np.zeros((size, size), bool)
+    for cell in kept:
+        expected[cell] = True
+    return expected, len(lost)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.tuples(st.integers(2, 24), st.integers(2, 24), st.integers(2, 24)),
+    st.sampled_from([0.01, 0.05, 0.2, 0.5, 0.9]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_mask_shrinks_as_exact_fractions_say(sizes, share, seed):
+    height, width, size = sizes
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    expected, lost = by_fractions(mask, size)
+    small, found = resize_mask(mask, size)
+    assert (small == expected).all()
+    assert found == lost
+
+
+def test_sixty_thousand_specks_keep_a_cell_each():
+    mask = np.zeros((1024, 1024), bool)
+    mask[1::4, 2::4] = True  # one of sixteen pixels of each cell: 57 s where each speck is resized by itself
+    small, lost = resize_mask(mask, 256)
+    assert lost == 65536
+    assert small.all()
 
 
 @settings(max_examples=60, deadline=None)

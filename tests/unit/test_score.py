@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -69,6 +70,51 @@ def test_a_folder_is_scored_and_the_odd_image_comes_first(work, capsys):
     assert "6 images scored" in capsys.readouterr().out
 
 
+def test_what_is_no_image_is_counted_and_what_a_drive_leaves_behind_is_not_scored(work, capsys):
+    fitted(work)
+    for name in ("@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", ".thumbnails/a.png", "a/Thumbs.db", "a/3.heic"):
+        path = work[0] / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no picture")
+    assert call(work, "--images", "images", "--out", "scored") == 0
+    said = capsys.readouterr().out
+    assert "6 images scored" in said
+    assert "2 files are passed over: 1 of .heic, 1 of .txt" in said
+
+
+def test_a_name_that_is_not_utf8_is_refused_by_name(work, capsys):
+    fitted(work)
+    (work[0] / "images/4.bmp").rename(work[0] / os.fsdecode(b"images/Pr\xfcf.bmp"))
+    assert call(work, "--images", "images", "--out", "scored") == 4
+    assert "the name 'Pr\\\\xfcf.bmp' is not UTF-8; rename it" in capsys.readouterr().err
+
+
+def test_another_working_size_than_the_trainings_is_refused(work, capsys):
+    fitted(work)
+    (work[0] / "preset.yaml").write_text("tensors: {size: 64}\n", encoding="utf-8")
+    assert call(work, "--images", "images", "--out", "scored") == 2
+    words = capsys.readouterr().err
+    assert "tensors.size: found 64, but" in words
+    assert "was trained at 32; name the preset it was trained with, or train again" in words
+
+
+def test_the_bits_that_a_camera_fills_are_those_of_the_settings(work, monkeypatch):
+    fitted(work)
+    (work[0] / "deep").mkdir()
+    normal = np.full((48, 40), 90 * 16, np.uint16)  # the training's grey in 12 bits
+    cv2.imwrite(str(work[0] / "deep/a.png"), normal)
+    scores = []
+    for bits in ("null", "12"):
+        text = f"tensors: {{size: {SIZE}}}\nindex: {{image_bits: {bits}}}\n"
+        (work[0] / "preset.yaml").write_text(text, encoding="utf-8")
+        monkeypatch.chdir(work[0])
+        assert call(work, "--images", "deep", "--out", f"scored {bits}") == 0
+        with (work[0] / f"scored {bits}/scores.csv").open(encoding="utf-8", newline="") as file:
+            scores.append(float(next(csv.DictReader(file))["score"]))
+    assert scores[0] > 0.1
+    assert scores[1] < 1e-6
+
+
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
@@ -78,6 +124,7 @@ def test_a_folder_is_scored_and_the_odd_image_comes_first(work, capsys):
         (("--images", "images"), 2, "--images and --out belong together"),
         (("--overlays",), 2, "belong together"),
         (("--images", "broken", "--out", "x"), 4, "broken.png"),
+        (("--images", "images", "--out", os.fsdecode(b"Pr\xfcf")), 2, "not a name in UTF-8"),
     ],
 )
 def test_what_cannot_be_done_is_said(work, capsys, more, code, words):

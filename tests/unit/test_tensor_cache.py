@@ -14,6 +14,7 @@ from prn.datasets.images import CategoryTensors
 from prn.errors import DataMissing
 from prn.provenance.files import sha256_file
 from prn.settings.loading import load_settings
+from prn.settings.sections import Settings
 from prn.settings.views import VIEWS, view, view_of_tensors
 from prn.stages import download, index, tensors
 from prn.stages.caches import images_cache, textures_cache
@@ -30,7 +31,7 @@ def consumer(tmp_path, monkeypatch) -> Job:
     images = make_images(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     download.run(Job("download", {"download": {"sources": {"mine": str(images)}}}, "mine"))
-    index.run(Job("index", {}, **CELL))
+    index.run(Job("index", view(Settings(), "index"), **CELL))
     return Job("evaluate", {"tensors": {"size": 32}}, **CELL)
 
 
@@ -56,7 +57,7 @@ def test_it_is_made_again_from_another_index_another_code_or_without_provenance(
     os.utime("images/part/train/good/000.png")
     assert written() == after, "a touched image is no change"
     shutil.copy("images/part/train/good/000.png", "images/part/train/good/001.png")
-    index.run(Job("index", {}, **CELL))
+    index.run(Job("index", view(Settings(), "index"), **CELL))
     assert written() != after
     images = CategoryTensors.load(PATH).images
     assert np.array_equal(images[-8], images[-7]) or np.array_equal(images[0], images[1])

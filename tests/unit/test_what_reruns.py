@@ -14,6 +14,8 @@ READ_BY = {
     "benchmark": {"report"},
     "download": set(),  # the sources of other data sets
     "download.sources.mvtec": {"download"},
+    "index": {"index"},
+    "index.image_bits": {"index", "predict"},
     "weights": {"weights"},
     "split": {"split"},
     "tensors.size": {"tensors", "prototypes", "train", "predict", "evaluate"},
@@ -36,6 +38,12 @@ READ_BY = {
 OTHER = {
     "benchmark.preset": "another",
     "download.sources": {"btad": "/elsewhere"},
+    "index.mask_rule": "half",
+    "index.mask_background": 255,
+    "index.orphan_masks": "ignore",
+    "index.types": {"pass": "good"},
+    "index.empty_masks": "unmasked",
+    "index.image_bits": 12,
     "weights.path": "/w.safetensors",
     "split.ksdd2_train_anomalies": "pool",
     "prototypes.precision": "float16",
