@@ -9,7 +9,6 @@ import functools
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prn.artifacts import atomic_write, sha256_file
+from prn.devices import peak_memory
 from prn.errors import DataCorrupt, DataMissing
 from prn.layout import digest_file, settings_digest, sidecar
 
@@ -194,14 +194,6 @@ def commit() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "tree_clean": False}
     return {"commit": head, "tree_clean": not dirty}
-
-
-def peak_memory() -> dict[str, float | None]:
-    """The most memory in MB that this process has held: its own, and what torch took of a GPU (None without one)."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    torch = sys.modules.get("torch")
-    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_available() else None
-    return {"peak_cpu_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, "peak_gpu_mb": gpu}
 
 
 def write_json(path: str | Path, data: Any) -> None:
