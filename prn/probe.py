@@ -1,6 +1,6 @@
 """What a training and an image cost on this machine, from a few steps on random images: the parts of an estimate.
 
-A step takes a fixed time (the optimiser) and a time an image. Where the whole batch would take too long, two small
+A step takes a fixed time (the optimiser) and a time per image. Where the whole batch would take too long, two small
 batches give both, and the same two give the memory. Nothing here reads a data set or weights: no layer's time depends
 on its values.
 """
@@ -19,9 +19,9 @@ import torch
 
 from prn.backbone import Backbone, random_weights
 from prn.config import BatchSettings, Settings
-from prn.devices import one_gpu
-from prn.methods import METHODS
-from prn.methods.interface import FitInputs, FitReport, method_class
+from prn.devices import compute_device, one_gpu
+from prn.fitting import FitInputs, FitReport
+from prn.methods import METHODS, method_class
 from prn.prototypes import cluster_prototypes
 from prn.strict import with_fields
 from prn.views import from_view
@@ -36,7 +36,7 @@ IMAGES = 8  # random images that stand for a category
 class Cost:
     """Seconds and bytes of one method at one size. step_s is None for a method that is not trained by steps of `train`.
 
-    fit_s_image: seconds a normal image of a training without steps; prototypes_s_image: of clustering.
+    fit_s_image: seconds per normal image of a training without steps; prototypes_s_image: of clustering.
     peak_mb: memory of a training, the cached images left aside; probed: whether the whole batch was tried, or
     computed from smaller ones.
     """
@@ -55,7 +55,7 @@ class Cost:
 
 def probe(settings: Settings) -> Cost:
     """The cost of a resolved variant. Raises `PrnError` where the memory does not suffice even for a small batch."""
-    entry, device = METHODS[settings.method], torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    entry, device = METHODS[settings.method], compute_device()
     torch.set_num_threads(settings.train.threads)
     inputs = random_inputs(settings.tensors.size)
     weights, prototypes, prototypes_s = None, None, 0.0
@@ -108,7 +108,7 @@ def probe_alone(view: Mapping[str, Any]) -> Cost:
 
 
 def _steps(fit: Any, settings: Settings, device: torch.device) -> tuple[Any, float, float, int, bool]:
-    """(method, seconds a step, peak MB, steps done, whether the whole batch was tried)."""
+    """(method, seconds per step, peak MB, steps done, whether the whole batch was tried)."""
     batch = settings.train.batch
     whole, small, large = (sum(dataclasses.astuple(each)) for each in (batch, SMALL, LARGE))
     at_once = min(whole, settings.train.micro_batch or whole)

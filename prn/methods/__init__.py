@@ -1,11 +1,12 @@
 """One interface for PRN and every comparison method: fit on a split, predict score maps and image scores.
 
 `docs/methods.md` tells how to add a method. Workflow, evaluation and reports know only the interface
-(`prn.methods.interface`) and the entries that the modules of `prn.methods.settings` declare.
+(`prn.methods.base.BaseMethod`) and the entries that the modules of `prn.methods.settings` declare.
 """
 
 import importlib
 import pkgutil
+from typing import Any
 
 from prn.methods import settings
 from prn.methods.entry import MethodEntry
@@ -20,3 +21,8 @@ def _declared() -> dict[str, MethodEntry]:
 
 
 METHODS = _declared()
+
+
+def method_class(name: str) -> type[Any]:
+    """The class of a method of `METHODS`, a `prn.methods.base.BaseMethod`; its module is imported now."""
+    return getattr(importlib.import_module(METHODS[name].module), METHODS[name].name)

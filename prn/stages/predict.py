@@ -7,10 +7,10 @@ import torch
 from safetensors import safe_open
 
 from prn import layout
-from prn.devices import check_threads
+from prn.devices import check_threads, compute_device
 from prn.errors import DataMissing
 from prn.inference import measure, predict
-from prn.methods.interface import method_class
+from prn.methods import method_class
 from prn.predictions import save_predictions
 from prn.provenance import verify_artefact, write_json
 from prn.splits import load_split
@@ -61,7 +61,7 @@ def load_method(job: Job, checkpoint: Path) -> tuple:
     for path in frozen.values():
         verify_artefact(path)
     settings = from_view({**metadata["view"], "predict": job.view["predict"]})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = compute_device()
     if device.type == "cpu":
         check_threads(settings.predict.threads, "predict.threads")
     torch.set_num_threads(settings.predict.threads)

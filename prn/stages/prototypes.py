@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from prn import layout
 from prn.backbone import Backbone
+from prn.devices import compute_device
 from prn.prototypes import cluster_prototypes
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
@@ -21,7 +22,7 @@ def run(job: Job) -> None:
     tensors_path = cached_tensors(job)
     weights_path = job.needed(layout.path(layout.BACKBONE, backbone=settings.model.backbone), "weights")
     split, tensors = load_split(split_path), category_tensors(job)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = compute_device()
     backbone = Backbone(settings.model.backbone, load_file(weights_path), train_layer4=False).to(device)
     torch.set_num_threads(1)  # sums in one order: the same bytes whatever the machine's core count
     started = time.monotonic()

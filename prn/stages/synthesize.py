@@ -2,11 +2,12 @@
 
 from prn import layout
 from prn.datasets.images import load_textures
+from prn.fitting import FitInputs
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
 from prn.stages.tensors import cached_textures
-from prn.synthesis import Synthesizer, foreground_rule
+from prn.synthesis import Synthesizer, synthesizer_of
 from prn.synthesis.sheet import contact_sheet, foreground_sheet, write_samples
 
 ROWS, SAMPLES = 4, 16
@@ -17,7 +18,7 @@ def run(job: Job) -> None:
 
     Raises `DataMissing` without split, tensors or textures, and where no seen anomaly has a mask.
     """
-    synthesizer = synthesizer_of(job)
+    synthesizer = _synthesizer(job)
     folder = job.path(layout.SYNTHESIS)
     folder.mkdir(parents=True, exist_ok=True)
     sheet = folder / f"{job.category}-synthesis.png"
@@ -28,17 +29,18 @@ def run(job: Job) -> None:
     print(f"foreground: {100 * synthesizer.foreground_coverage:.1f} % of a normal image on average")
 
 
-def synthesizer_of(job: Job) -> Synthesizer:
+def _synthesizer(job: Job) -> Synthesizer:
     """The synthesizer that a training of this cell uses, from its split, cached tensors and textures."""
     settings = job.settings
     split, tensors = load_split(job.needed(job.path(layout.SPLIT), "split")), category_tensors(job)
-    seen = tensors.index_of(split.seen[: settings.train.shots])
-    return Synthesizer(
-        tensors.images[tensors.index_of(split.train_normal)],
-        tensors.images[seen],
-        tensors.masks[seen],
-        load_textures(cached_textures(job)) if settings.synthesis.heterologous else [],
-        settings=settings.synthesis,
+    seen = tensors.index_of(split.seen)
+    inputs = FitInputs(
+        dataset=job.dataset,
+        category=job.category,
         seed=job.seed,
-        foreground=foreground_rule(settings.synthesis.foreground, job.dataset, job.category),
+        normals=tensors.images[tensors.index_of(split.train_normal)],
+        seen=tensors.images[seen],
+        seen_masks=tensors.masks[seen],
+        textures=load_textures(cached_textures(job)) if settings.synthesis.heterologous else None,
     )
+    return synthesizer_of(inputs, settings.synthesis, settings.train.shots)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from prn import layout
 from prn.artifacts import atomic_write
 from prn.datasets.images import CategoryTensors, load_textures
-from prn.devices import check_threads
+from prn.devices import check_threads, compute_device
 from prn.errors import DataMissing
-from prn.methods import METHODS
-from prn.methods.interface import FitInputs, FitReport, method_class
+from prn.fitting import FitInputs, FitReport
+from prn.methods import METHODS, method_class
 from prn.prototypes import Prototypes
 from prn.provenance import artefact_hash, environment, write_json
+from prn.resume import ResumeFile, alone, interruptible, run_key
 from prn.splits import load_split
 from prn.stages.cache import category_tensors
 from prn.stages.job import Job
@@ -25,14 +27,34 @@ from prn.stages.weights import weights_kind
 
 
 def run(job: Job) -> None:
-    """Write the checkpoint (safetensors, settings in its metadata), the training log (CSV) and the run card (JSON)."""
-    inputs = input_paths(job)
+    """Write the checkpoint (safetensors, settings in its metadata), the training log (CSV) and the run card (JSON).
+
+    One training of a cell at a time. SIGTERM ends it with exit code 143; started again it goes on from its saved state,
+    which is removed once all is written.
+    """
+    label = f"{job.label} seed {job.seed}"
+    with alone(job.path(layout.TRAINING_LOCK), label), interruptible(f"{label}: stopped"):
+        inputs = input_paths(job)
+        cell: dict[str, str | int] = {
+            "dataset": job.dataset,
+            "category": job.category,
+            "variant": job.variant,
+            "seed": job.seed,
+        }
+        resume = ResumeFile(job.path(layout.RESUME), run_key(job.view, job.code(), cell, inputs))
+        method, report = _trained(job, inputs, resume)
+        _write(job, inputs, method.tensors(), report)
+        resume.clear()
+
+
+def _trained(job: Job, inputs: dict, resume: ResumeFile) -> tuple[Any, FitReport]:
+    """The fitted method and its report."""
     split, tensors = load_split(inputs["split"]), category_tensors(job)
     entry, settings = METHODS[job.view["method"]], job.settings
     seen = tensors.index_of(split.seen)
     if entry.needs("masks", settings):
         _check_masks(job, tensors, seen)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = compute_device()
     if device.type == "cpu" and "train" in job.view:
         check_threads(settings.train.threads, "train.threads")
     method = method_class(settings.method)(settings, *frozen_parts(inputs), device)
@@ -45,13 +67,17 @@ def run(job: Job) -> None:
             seen=tensors.images[seen],
             seen_masks=tensors.masks[seen],
             textures=load_textures(inputs["textures"]) if "textures" in inputs else None,
-            resume=job.path(layout.RESUME),
+            resume=resume,
         )
     )
+    return method, report
+
+
+def _write(job: Job, inputs: dict, tensors: dict[str, torch.Tensor], report: FitReport) -> None:
     path = job.path(layout.CHECKPOINT)
     metadata = {"view": job.view, "inputs": {name: str(value) for name, value in inputs.items()}}
     with atomic_write(path) as temporary:
-        save_file(_writable(method.tensors()), temporary, metadata={"prn": json.dumps(metadata, sort_keys=True)})
+        save_file(_writable(tensors), temporary, metadata={"prn": json.dumps(metadata, sort_keys=True)})
     with atomic_write(job.path(layout.TRAINING_LOG)) as temporary:
         pd.DataFrame(report.log).to_csv(temporary, index=False)
     write_json(job.path(layout.RUN_CARD), _run_card(job, report, inputs))

@@ -21,7 +21,7 @@ STEPS = 14
 @pytest.fixture
 def cpu_clock(monkeypatch):
     """Trainings and probes measured in CPU time, so that other work on the machine does not count."""
-    for module in ("prn.training", "prn.probe", "prn.methods.prn"):
+    for module in ("prn.training", "prn.probe"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=time.process_time))
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 
-from prn.batches import TrainingBatches
 from prn.config import load_settings, resolve_variant
 from prn.methods.prn import Method
+from prn.methods.prn_batches import TrainingBatches
 from prn.prototypes import cluster_prototypes
 from tests.unit import training_case
 
