@@ -13,7 +13,7 @@ APT_LINE = sudo apt-get install -y python3 python3-venv git make libgl1 libglib2
 # The environment is made again when what it is made from has changed.
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 
-.PHONY: help env demo demo-all test check unit clean
+.PHONY: help env demo demo-all pull test check unit clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "OpenCV cannot load the system libraries it links. On Debian: $(APT_LINE)"; exit 1; }
 	@rm -f $(VENV)/.installed-* && touch $@
 
-runs/demo/archives/SHA256SUMS: $(STAMP) $(wildcard prn/datasets/miniature/*.py)
+runs/demo/archives/SHA256SUMS: $(STAMP) $(wildcard prn/tools/miniature/*.py)
 	@mkdir -p runs/demo/archives
 	@echo "Building the demo's small archives from photographs of scikit-image"
 	@test ! -f $@ || cp $@ $@.before
@@ -50,6 +50,10 @@ demo-all: $(STAMP) runs/demo/archives/SHA256SUMS  ## the demo with every other v
 	@mkdir -p runs/demo-all && ln -sfn ../demo/archives runs/demo-all/archives
 	@$(SNAKEMAKE) --configfile workflow/presets/demo.yaml workflow/presets/demo-all.yaml --directory runs/demo-all --keep-going -- all
 	@echo "Read runs/demo-all/reports/README.md"
+
+pull: $(STAMP)  ## fetch results from the DVC remote and take over those that match today's settings
+	@$(VENV)/bin/dvc pull
+	@$(VENV)/bin/prn adopt
 
 check: $(STAMP)  ## format, lint, types, spelling, workflow lint
 	@$(VENV)/bin/ruff format --check .

@@ -13,8 +13,6 @@ report: "workflow/report/workflow.rst"
 configfile: str(Path(workflow.basedir) / "params.yaml")
 
 
-include: "workflow/rules/speed.smk"
-include: "workflow/rules/unchanged.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/split.smk"
@@ -23,7 +21,6 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/parts.smk"
-include: "workflow/rules/adopt.smk"
 
 
 localrules:

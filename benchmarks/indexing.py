@@ -30,7 +30,7 @@ import numpy as np
 from prn.datasets.images import cores
 from prn.datasets.index import build_index
 from prn.datasets.layout import IMAGE_SUFFIXES
-from prn.provenance import device_name
+from prn.provenance.environment import device_name
 
 BAR = 1.3
 PATTERNS = 24  # different pictures; the rest are copies with another comment, so that no two files are the same

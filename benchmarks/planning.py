@@ -1,11 +1,10 @@
 """How long does Snakemake plan the full benchmark, beside a bare Snakefile with as many empty jobs?
 
-    python benchmarks/planning.py --page benchmarks/planning.md      # half an hour
+    python benchmarks/planning.py --page benchmarks/planning.md      # 25 minutes
 
 In a temporary folder: a dry run of `all` with `params.yaml` where nothing exists, then the same where everything does
-(empty files, recorded as finished with `snakemake --touch`) and nothing is to be done: once as a command finds it where
-the last one found the same, and once where a file was touched since, so that Snakemake plans. The two Snakefiles take
-turns; each ratio is the median over the rounds of the ratio within a round, of CPU seconds.
+(empty files, recorded as finished with `snakemake --touch`) and nothing is to be done. The two Snakefiles take turns;
+each ratio is the median over the rounds of the ratio within a round, of CPU seconds.
 """
 
 import argparse
@@ -33,16 +32,19 @@ rule one:
     shell:
         "touch {{output}}"
 """
-MOST = 2.0
 OURS, PLAIN = "the benchmark", "bare Snakefile"
-TOUCHED = {OURS: "reports/report.html", PLAIN: "out/0"}
 
 
 def snakemake(folder: Path, snakefile: Path, *options: str) -> str:
     """What Snakemake prints of `all`. Raises `CalledProcessError`."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", snakefile, "--directory", folder]
     done = subprocess.run(
-        [*command, *options, "--", "all"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        [*command, *options, "--", "all"],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PRN_ADOPTING": "1"},  # the files are not judged here: they are empty
+        check=False,
     )
     if done.returncode:
         raise SystemExit(done.stdout[-2000:])
@@ -74,15 +76,11 @@ def finish(folder: Path, snakefile: Path, plan: str) -> None:
         raise SystemExit(f"{snakefile}: a finished run is planned again:\n{printed[-2000:]}")
 
 
-def rounds_of(
-    workflows: dict[str, tuple[Path, Path]], rounds: int, touch: bool = False
-) -> dict[str, list[tuple[float, float]]]:
-    """CPU and clock seconds of each workflow's plan, in turns. `touch`: with a file touched before each."""
+def rounds_of(workflows: dict[str, tuple[Path, Path]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """CPU and clock seconds of each workflow's plan, in turns."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in workflows}
     for _ in range(rounds):
         for name, (folder, snakefile) in workflows.items():
-            if touch:
-                os.utime(folder / TOUCHED[name])
             cpu, clock, _ = timed_plan(folder, snakefile)
             times[name].append((cpu, clock))
             print(f"{name}: {cpu:.1f} CPU s, {clock:.1f} s", file=sys.stderr, flush=True)
@@ -95,7 +93,7 @@ def row(case: str, times: dict[str, list[tuple[float, float]]]) -> str:
 
     ratio = statistics.median(ours[0] / bare[0] for ours, bare in zip(times[OURS], times[PLAIN], strict=True))
     cells = [f"{median(name, 0):.1f} CPU s ({median(name, 1):.1f} s)" for name in (OURS, PLAIN)]
-    return f"| {case} | {cells[0]} | {cells[1]} | {ratio:.2f} | {'holds' if ratio <= MOST else 'FAILS'} |"
+    return f"| {case} | {cells[0]} | {cells[1]} | {ratio:.2f} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,13 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         finish(*workflows[OURS], plan)
         finish(*workflows[PLAIN], timed_plan(*workflows[PLAIN])[2])
         lines.append(row("everything is done", rounds_of(workflows, options.rounds)))
-        lines.append(row("everything is done, a page was touched", rounds_of(workflows, options.rounds, touch=True)))
     page = "\n".join(
         [
             "# Planning the full benchmark",
             "",
-            f"| dry run of {jobs:,} jobs | {OURS} | {PLAIN} | ratio | at most {MOST:g} |",
-            "|---|---:|---:|---:|---|",
+            f"| dry run of {jobs:,} jobs | {OURS} | {PLAIN} | ratio |",
+            "|---|---:|---:|---:|",
             *lines,
             "",
         ]

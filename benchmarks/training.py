@@ -25,13 +25,13 @@ import torch
 
 from prn.backbone import BACKBONE_CHANNELS, random_weights
 from prn.config import Settings
-from prn.devices import compute_device, peak_memory_mb
+from prn.devices import torch_device
 from prn.fitting import FitInputs
 from prn.inference import measure
 from prn.methods.prn import Method
 from prn.methods.prn_batches import StepBatch, TrainingBatches
 from prn.prototypes import Prototypes
-from prn.provenance import environment
+from prn.provenance.environment import environment, peak_memory_mb
 from prn.strict import from_plain
 from prn.training import seed_everything
 
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="file for the profile of the first bfloat16 step")
     parser.add_argument("--page", type=Path, help="Markdown file that receives the result, row by row")
     arguments = parser.parse_args()
-    device = compute_device()
+    device = torch_device()
     torch.backends.cudnn.benchmark = arguments.search
     deadline = time.monotonic() + arguments.seconds
     lines: list[str] = []

@@ -152,6 +152,12 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def weights_kind(path: str | Path) -> str:
+    """`imagenet` or `random`, from the metadata of a backbone file that the stage `weights` wrote."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("kind", "unknown")
+
+
 def random_weights(name: str, seed: int) -> dict[str, Tensor]:
     """Random features for tests and demonstrations without ImageNet weights: the same for the same seed.
 

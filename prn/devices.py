@@ -1,26 +1,29 @@
-"""What a job runs on: the GPUs of this machine, its share of cores, the memory it took, the Python of its commands."""
+"""What a job of the workflow runs on: the GPUs of this machine, its share of cores, and the Python of its commands."""
 
 import contextlib
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from prn.errors import SettingsError
 
-if TYPE_CHECKING:
-    import torch
-
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A batch system that hands out GPUs itself: its jobs must not wait for one another here.
 GIVEN_BY = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "PBS_GPUFILE")
 POLL_S = 1.0
-PACKAGE = Path(__file__).resolve().parent
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def torch_device() -> Any:
+    """Where this process computes with torch: the GPU where there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def visible_gpus() -> list[str]:
@@ -43,9 +46,8 @@ def lock_folder() -> Path:
     """
     if "PRN_GPU_LOCKS" in os.environ:
         return Path(os.environ["PRN_GPU_LOCKS"])
-    checkout = PACKAGE.parent
-    if (checkout / "Snakefile").is_file() and os.access(checkout, os.W_OK):
-        return checkout / "runs" / ".gpus"
+    if (PROJECT / "Snakefile").is_file() and os.access(PROJECT, os.W_OK):
+        return PROJECT / "runs" / ".gpus"
     return Path("data/locks")
 
 
@@ -88,33 +90,6 @@ def _claim(gpus: list[str], folder: Path, say: Callable[[str], None]) -> tuple[F
             say(f"waiting for one of {len(gpus)} GPUs (all are held by other jobs; locks in {folder})")
             waiting = True
         time.sleep(POLL_S)
-
-
-def compute_device() -> "torch.device":
-    """What torch computes on here: the GPU that this process may use, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def peak_memory() -> dict[str, float | None]:
-    """The most memory in MiB that this process has held: its own, and what torch took of a GPU (None without one)."""
-    return {"peak_cpu_mb": _peak_cpu_mb(), "peak_gpu_mb": _peak_gpu_mb()}
-
-
-def peak_memory_mb() -> float:
-    """The most memory in MiB on the device that computes: the GPU's where there is one, else the process's."""
-    gpu = _peak_gpu_mb()
-    return _peak_cpu_mb() if gpu is None else gpu
-
-
-def _peak_cpu_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _peak_gpu_mb() -> float | None:
-    torch = sys.modules.get("torch")  # a stage that needs no torch does not pay for loading it
-    return torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_available() else None
 
 
 def given_cores() -> int | None:

@@ -24,7 +24,7 @@ Chunks = Callable[[], Iterable[tuple[Any, Any]]]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTestSet:
     """The scored test images: image scores, labels (1 defective), types, how many defects have no mask, and the pixels.
 
     chunks: a function that starts a pass over pairs (score maps, masks), as `prn.metrics.rank_pixels_in_chunks` wants.
@@ -37,7 +37,7 @@ class Scored:
     chunks: Chunks
 
 
-def evaluate(scored: Scored, settings: EvaluateSettings) -> dict[str, Any]:
+def evaluate(scored: ScoredTestSet, settings: EvaluateSettings) -> dict[str, Any]:
     """Metrics in [0, 1], None with an entry in `reasons` where one cannot be given.
 
     Besides the four metrics: `confidence` (95 % bootstrap intervals over images), `operating_points`, `by_type` and
@@ -53,7 +53,7 @@ def evaluate(scored: Scored, settings: EvaluateSettings) -> dict[str, Any]:
     }
 
 
-def _image_level(scored: Scored, settings: EvaluateSettings) -> dict[str, Any]:
+def _image_level(scored: ScoredTestSet, settings: EvaluateSettings) -> dict[str, Any]:
     value = image_auroc(scored.scores, scored.labels)
     reason = "the test set has only good or only defective images"
     interval = None
@@ -68,7 +68,7 @@ def _image_level(scored: Scored, settings: EvaluateSettings) -> dict[str, Any]:
     }
 
 
-def _pixel_level(scored: Scored, settings: EvaluateSettings) -> dict[str, Any]:
+def _pixel_level(scored: ScoredTestSet, settings: EvaluateSettings) -> dict[str, Any]:
     if scored.unmasked:
         reason = f"{scored.unmasked} defective test images have no mask"
         return {**dict.fromkeys(PIXEL_METRICS), "reasons": dict.fromkeys(PIXEL_METRICS, reason), "confidence": {}}

@@ -44,6 +44,11 @@ def report_pages(datasets: Iterable[str]) -> list[str]:
     return [RESULTS, "reports/report.html", *(f"reports/{name}.md" for name in (*PAGES, *datasets))]
 
 
+def log_of(stage: str, *names: str) -> str:
+    """The log of a stage's job, by the names of the cell that tell its jobs apart."""
+    return f"data/logs/{stage}/{'.'.join('seed{seed}' if name == 'seed' else f'{{{name}}}' for name in names)}.log"
+
+
 def digest_file(artefact: str) -> str:
     """The small file with the sha256 of a large artefact; it stands for the artefact as a workflow input."""
     return f"{artefact}.sha256"

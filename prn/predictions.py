@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prn.artifacts import atomic_write
 from prn.errors import DataCorrupt
+from prn.provenance.files import atomic_write
 
 
 @dataclass(frozen=True)

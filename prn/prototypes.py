@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from prn.artifacts import atomic_write
 from prn.backbone import Backbone, normalise, without_autocast
 from prn.errors import DataCorrupt, DataMissing, SettingsError
+from prn.provenance.files import atomic_write
 
 SCALES = (1, 2, 3)
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16}

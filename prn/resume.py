@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from prn.artifacts import atomic_write, sha256_file
 from prn.errors import PrnError
 from prn.layout import settings_digest
+from prn.provenance.files import atomic_write, sha256_file
 
 SEAL_BYTES = 65  # the first line: the sha256 of what follows, in hex
 # What a state holds besides its key.

@@ -17,9 +17,9 @@ from typing import Literal
 
 import numpy as np
 
-from prn.artifacts import atomic_write
 from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, DataMissing, SettingsError
+from prn.provenance.files import atomic_write
 
 ALGORITHM = "sorted POSIX paths, numpy RandomState(seed).shuffle, first with a mask"
 VERSION = 1

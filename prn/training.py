@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from prn.config import BatchSettings, TrainSettings
-from prn.devices import peak_memory_mb
 from prn.errors import DataCorrupt, PrnError, memory_errors
 from prn.fitting import FitReport, say
+from prn.provenance.environment import peak_memory_mb
 from prn.resume import Interrupted, ResumeFile, interruptible, on_sigterm
 
 FLUSH_STEPS = 10

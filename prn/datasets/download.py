@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx
 from filelock import FileLock, Timeout
 
-from prn.artifacts import atomic_write, sha256_file
 from prn.datasets import registry
 from prn.datasets.capacity import check_disk
 from prn.datasets.progress import progress_bar
@@ -23,6 +22,7 @@ from prn.datasets.registry import Archive, DataSet
 from prn.datasets.sources import is_address, local_path
 from prn.datasets.transfer import LOOPBACK, Options, Report, TransferError, arrived, discard, transfer
 from prn.errors import DataCorrupt, DataMissing, PrnError, SettingsError
+from prn.provenance.files import atomic_write, sha256_file
 
 SUMS = "SHA256SUMS"
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk

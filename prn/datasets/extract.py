@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from prn.artifacts import sha256_file
 from prn.datasets.capacity import check_disk
 from prn.datasets.download import FULL, hold
 from prn.datasets.layout import shown
 from prn.datasets.progress import progress_bar
 from prn.errors import DataCorrupt, DataMissing, PrnError
+from prn.provenance.files import sha256_file
 
 MARKER = ".prn-source.json"
 _BLOCK = 2**20

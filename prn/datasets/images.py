@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from prn.artifacts import atomic_write
 from prn.datasets.capacity import check_memory
 from prn.datasets.dtd import texture_files
 from prn.datasets.progress import tracked
 from prn.devices import given_cores
 from prn.errors import DataCorrupt, DataMissing
+from prn.provenance.files import atomic_write
 
 if TYPE_CHECKING:
     from prn.datasets.rows import IndexRow

@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prn.artifacts import sha256_file
 from prn.datasets import registry
 from prn.datasets.download import fetch
 from prn.datasets.extract import check_whole, extract, origin
 from prn.datasets.registry import DataSet
 from prn.datasets.sources import is_address, is_tree, local_path, tree_root
 from prn.errors import DataCorrupt, DataMissing, SettingsError
+from prn.provenance.files import sha256_file
 
 
 def obtain(dataset: str, source: str | None, archives: Path, tree: Path, progress: bool = True) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from prn.artifacts import atomic_write
 from prn.errors import DataCorrupt, DataMissing
+from prn.provenance.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from prn.artifacts import sha256_file
 from prn.datasets import ksdd2
 from prn.datasets.images import cores
 from prn.datasets.layout import IMAGE_SUFFIXES, Entry
@@ -14,6 +13,7 @@ from prn.datasets.layouts import layout_of
 from prn.datasets.progress import tracked
 from prn.datasets.rows import IndexRow
 from prn.errors import PrnError
+from prn.provenance.files import sha256_file
 
 
 @dataclass(frozen=True, slots=True)

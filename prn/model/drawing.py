@@ -4,9 +4,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prn.artifacts import atomic_write
 from prn.errors import SettingsError
 from prn.model.describe import Block, describe, total
+from prn.provenance.files import atomic_write
 
 if TYPE_CHECKING:
     from prn.config import ModelSettings

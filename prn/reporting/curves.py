@@ -22,7 +22,7 @@ PRO_LIMIT = 0.3
 SIZE_FPR = "0.01"
 
 
-class Scored:
+class RankedPredictions:
     """A run's predictions with the ranking of its pixels, made once for all figures."""
 
     def __init__(self, evidence: Evidence) -> None:
@@ -42,21 +42,21 @@ class Panel:
     """One set of axes: which curve, its ranges and labels."""
 
     title: str
-    curve: Callable[[Scored], Curve | None]
+    curve: Callable[[RankedPredictions], Curve | None]
     x_label: str
     y_label: str
     x_limit: float = 1.0
     stepped: bool = False
 
 
-def _pixel(draw: Callable[[PixelRanking], Curve | None]) -> Callable[[Scored], Curve | None]:
-    return lambda scored: None if scored.ranking is None else draw(scored.ranking)
+def _pixel(draw: Callable[[PixelRanking], Curve | None]) -> Callable[[RankedPredictions], Curve | None]:
+    return lambda ranked: None if ranked.ranking is None else draw(ranked.ranking)
 
 
 PANELS = (
     Panel(
         "ROC, images",
-        lambda scored: image_roc_curve(scored.evidence.image_scores, scored.evidence.defective),
+        lambda ranked: image_roc_curve(ranked.evidence.image_scores, ranked.evidence.defective),
         "false positive rate",
         "true positive rate",
     ),
@@ -80,9 +80,9 @@ def grid_of(panel: Panel) -> np.ndarray:
     return np.linspace(0, panel.x_limit, GRID)
 
 
-def heights(panel: Panel, scored: Scored) -> np.ndarray | None:
+def heights(panel: Panel, ranked: RankedPredictions) -> np.ndarray | None:
     """A run's curve on the panel's grid, None where it cannot be given."""
-    curve = panel.curve(scored)
+    curve = panel.curve(ranked)
     return None if curve is None else _at(curve, grid_of(panel), panel.stepped)
 
 
@@ -106,13 +106,13 @@ class SizeRecall:
     recall: float | None
 
 
-def recall_by_size(scored: list[Scored]) -> list[SizeRecall]:
+def recall_by_size(ranked: list[RankedPredictions]) -> list[SizeRecall]:
     """The share of regions found (half of their pixels above the threshold that lets 1 % of all normal pixels pass).
 
     One entry a size class (share of the image), small to large; every run's regions count alike.
     """
     found: dict[str, list[tuple[int, float]]] = {}
-    for one in scored:
+    for one in ranked:
         for group in metrics_by_area(one.ranking) if one.ranking is not None else []:
             recall = group.region_recall[SIZE_FPR]
             found.setdefault(group.name, []).extend([(group.regions, recall)] if recall is not None else [])

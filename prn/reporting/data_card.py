@@ -9,18 +9,19 @@ from typing import Any
 
 from safetensors import safe_open
 
-from prn.artifacts import sha256_file
+from prn import layout
 from prn.config import Settings
 from prn.datasets.registry import check_counts, find, registry
 from prn.datasets.rows import IndexRow, contradictions, read_index
 from prn.errors import PrnError
 from prn.metrics.groups import AREA_EDGES
+from prn.provenance.files import sha256_file
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
 from prn.reporting.results import Results
 from prn.reporting.wording import dataset_name, generated_title, plural
 from prn.splits import Split, load_split
 
-TEXTURES = "dtd"
+TEXTURES = layout.TEXTURES["dataset"]
 
 
 def data_card_page(root: Path, settings: Settings, results: Results) -> Page:
@@ -55,7 +56,7 @@ def _terms(root: Path, dataset: str, settings: Settings) -> list[Block]:
     else:
         credit = settings.report.credits.get(dataset, "its licence is not known here (setting `report.credits`)")
         lines.append(f"a data set of the user's own: {credit}")
-    receipt = _json(root / "data" / "receipts" / f"{dataset}.json")
+    receipt = _json(root / layout.path(layout.RECEIPT, dataset=dataset))
     if receipt is None:
         lines.append("not obtained in this run")
     elif receipt.get("archives"):
@@ -67,7 +68,7 @@ def _terms(root: Path, dataset: str, settings: Settings) -> list[Block]:
 
 def _textures(root: Path) -> list[Block]:
     """How many textures the heterologous anomalies are made from."""
-    for file in sorted((root / "data" / "tensors" / TEXTURES / "textures").glob("*.safetensors")):
+    for file in sorted(root.glob(layout.TENSORS.format(**layout.TEXTURES, size="*"))):
         with safe_open(file, framework="np") as stored:
             count, size = stored.get_slice("textures").get_shape()[:2]
             paths = json.loads((stored.metadata() or {}).get("prn", "{}")).get("paths", [])
@@ -80,7 +81,7 @@ def _categories(root: Path, dataset: str, settings: Settings, results: Results) 
     indexed: dict[str, tuple[list[IndexRow], dict[int, Split]]] = {}
     remarks = []
     for category in results.categories(dataset):
-        file = root / "data" / "index" / dataset / f"{category}.csv"
+        file = root / layout.path(layout.INDEX, dataset=dataset, category=category)
         if not file.is_file():
             remarks.append(f"{category}: not indexed")
             continue
@@ -149,16 +150,12 @@ def _share(value: float) -> str:
 def _checksums(root: Path, dataset: str, categories: list[str], seeds: list[int]) -> list[Block]:
     """What stands for the bytes of every image and mask that was indexed, and of every split."""
 
-    def start(file: Path) -> str:
+    def start(pattern: str, category: str, seed: int = 0) -> str:
+        file = root / layout.path(pattern, dataset=dataset, category=category, seed=seed)
         return f"`{sha256_file(file)[:16]}`" if file.is_file() else "n/a"
 
-    data = root / "data"
     rows = [
-        [
-            category,
-            start(data / "index" / dataset / f"{category}.csv"),
-            *(start(data / "splits" / dataset / category / f"seed{seed}.json") for seed in seeds),
-        ]
+        [category, start(layout.INDEX, category), *(start(layout.SPLIT, category, seed) for seed in seeds)]
         for category in categories
     ]
     text = (
@@ -210,7 +207,8 @@ def _remarks(root: Path, dataset: str, category: str, rows: list[IndexRow], spli
     if empty := sum(bool(row.mask) and row.label == 1 and row.mask_area == 0 for row in rows):
         found.append(f"{plural(empty, 'defect')} with an empty mask")
     masks = sum(row.label == 1 and row.mask_area > 0 for row in rows)
-    for file in sorted((root / "data" / "tensors" / dataset / category).glob("*.safetensors.prov.json")):
+    folder = root / layout.path(layout.TENSORS, dataset=dataset, category=category, size=0).parent
+    for file in sorted(folder.glob(layout.sidecar("*.safetensors"))):
         record = (_json(file) or {}).get("record") or {}
         if masks and "lost_regions" in record:
             found.append(_lost(record, file.name.partition(".")[0], masks))
@@ -260,7 +258,7 @@ def _published(dataset: str, category: str, rows: list[IndexRow]) -> list[str]:
 def _splits(root: Path, dataset: str, category: str, settings: Settings) -> dict[int, Split]:
     found = {}
     for seed in settings.benchmark.seeds:
-        file = root / "data" / "splits" / dataset / category / f"seed{seed}.json"
+        file = root / layout.path(layout.SPLIT, dataset=dataset, category=category, seed=seed)
         if file.is_file():
             found[seed] = load_split(file)
     return found

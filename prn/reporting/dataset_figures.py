@@ -76,8 +76,8 @@ def ablation_figures(studio: Studio, dataset: str) -> list[Block]:
     runs = [Run(dataset, category, n, seed) for n in names if seed in studio.results.seeds_of(dataset, category, n)]
     path = f"figures/{dataset}/{category}-ablations.png"
     try:
-        shown = [studio.digest(run) for run in runs]
-        evidence, rows = studio.scored(runs[0]).evidence, studio.settings.report.figure_rows
+        shown = [studio.data_of(run) for run in runs]
+        evidence, rows = studio.ranked(runs[0]).evidence, studio.settings.report.figure_rows
         methods_grid(evidence, [method_maps(run) for run in shown], rows, studio.folder / path)
     except NoEvidence as reason:
         return [f"*No score maps of {dataset_name(dataset)}: {reason}.*"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from prn import layout
 from prn.config import Settings
 from prn.reporting.ablations import effect_text
 from prn.reporting.document import Block, Heading, Page, Table
@@ -98,7 +99,7 @@ def changed_settings(settings: Settings) -> list[str]:
 
 
 def _card_settings(root: Path, run: Run) -> dict[str, Any]:
-    file = run.file(root, "checkpoints", ".card.json")
+    file = run.file(root, layout.RUN_CARD)
     if not file.is_file():
         return {}
     return json.loads(file.read_text(encoding="utf-8")).get("settings") or {}

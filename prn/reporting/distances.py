@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from prn import layout
 from prn.backbone import Backbone, normalise
 from prn.errors import PrnError
 from prn.prototypes import Prototypes, distance_maps
@@ -51,7 +52,7 @@ def distance_grid(root: Path, evidence: Evidence, path: Path) -> list[Chosen]:
 def _distances(root: Path, evidence: Evidence, images: np.ndarray) -> list[np.ndarray]:
     """The distance maps [N, H, W] of the three scales, from the encoder and prototypes that the checkpoint names."""
     run = evidence.run
-    card = _metadata(run.file(root, "checkpoints", ".safetensors"))
+    card = _metadata(run.file(root, layout.CHECKPOINT))
     files = {name: root / place for name, place in card["inputs"].items() if name in ("backbone", "prototypes")}
     if "prototypes" not in files:
         raise NoEvidence

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prn import layout
 from prn.datasets.images import CategoryTensors
 from prn.errors import DataCorrupt, PrnError
 from prn.predictions import load_predictions
@@ -46,7 +47,7 @@ def read_evidence(root: Path, run: Run, types: Mapping[str, str]) -> Evidence:
     `types` has the type of each defective image by its path; all others are good. Raises `NoEvidence` where a cache is
     absent or does not fit.
     """
-    file = run.file(root, "predictions", ".npz")
+    file = run.file(root, layout.PREDICTIONS)
     if not file.is_file():
         raise NoEvidence(f"the predictions of {run.variant} with seed {run.seed} are not kept here")
     try:
@@ -70,7 +71,7 @@ def _pictures(
     root: Path, dataset: str, category: str, size: int, paths: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images, masks and whether they have one; held once for all variants of a category with the same test images."""
-    file = root / "data" / "tensors" / dataset / category / f"{size}.safetensors"
+    file = root / layout.path(layout.TENSORS, dataset=dataset, category=category, size=size)
     if not file.is_file():
         raise NoEvidence(f"the working tensors of {category} at {size}x{size} are not kept here")
     try:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import Normalize
 
+from prn import layout
 from prn.config import Settings
 from prn.metrics import metrics_by_type
-from prn.reporting.curves import PRO_LIMIT, SIZE_FPR, Scored
+from prn.reporting.curves import PRO_LIMIT, SIZE_FPR, RankedPredictions
 from prn.reporting.document import Block, Bullets, Figure, Heading, Page, Table
 from prn.reporting.grids import colour_range
 from prn.reporting.mosaic import Tile, coloured, overlay, truth_picture, write_mosaic
@@ -61,9 +62,9 @@ class Failures:
     types: list[TypeScore]
 
 
-def find_failures(scored: Scored) -> Failures:
+def find_failures(ranked: RankedPredictions) -> Failures:
     """The worst misses, false alarms and defect types of a run, worst first."""
-    shown = scored.evidence
+    shown = ranked.evidence
     scores, bad = shown.image_scores, shown.defective
     good_scores, bad_scores = scores[~bad], scores[bad]
     if not len(good_scores) or not len(bad_scores):
@@ -84,15 +85,15 @@ def find_failures(scored: Scored) -> Failures:
     highest = sorted(np.flatnonzero(~bad).tolist(), key=lambda index: (-scores[index], index))[:SHOWN]
     misses = [case(index, float(np.mean(good_scores >= scores[index]))) for index in lowest]
     alarms = [case(index, float(np.mean(bad_scores <= scores[index]))) for index in highest]
-    return Failures(misses, alarms, _types(scored))
+    return Failures(misses, alarms, _types(ranked))
 
 
-def _types(scored: Scored) -> list[TypeScore]:
-    if scored.ranking is None:
+def _types(ranked: RankedPredictions) -> list[TypeScore]:
+    if ranked.ranking is None:
         return []
-    shown = scored.evidence
+    shown = ranked.evidence
     found = []
-    for group in metrics_by_type(scored.ranking, shown.types, PRO_LIMIT):
+    for group in metrics_by_type(ranked.ranking, shown.types, PRO_LIMIT):
         recall = group.region_recall[SIZE_FPR]
         if group.pro is not None and recall is not None:
             found.append(TypeScore(shown.run, group.name, group.images, group.regions, group.pro, recall))
@@ -169,13 +170,12 @@ def _missing(results: Results, root: Path) -> list[Block]:
 
 def _why(root: Path, run: Run) -> str:
     """What there is of a run without metrics: the last line of its last log, or how far it came."""
-    name = f"{run.folder.replace('/', '.')}.seed{run.seed}.log"
     for stage in reversed(LOG_STAGES):
-        file = root / "data" / "logs" / stage / name
+        file = run.file(root, layout.log_of(stage, "dataset", "category", "variant", "seed"))
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         if last:
             return f"{stage} ended with `{without_paths(last, root)[:200].replace('`', '')}`"
-    if run.file(root, "checkpoints", ".safetensors").is_file():
+    if run.file(root, layout.CHECKPOINT).is_file():
         return "trained, not evaluated"
     return "not started"

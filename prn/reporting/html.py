@@ -5,7 +5,8 @@ import html
 import re
 from pathlib import Path
 
-from prn.reporting.document import Bullets, Code, Figure, Heading, Page, Table, generated_by, slug, write_text
+from prn.provenance.files import write_text
+from prn.reporting.document import Bullets, Code, Figure, Heading, Page, Table, generated_by, slug
 from prn.reporting.wording import GENERATED
 
 HTML = "report.html"

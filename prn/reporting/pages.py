@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from prn import layout
 from prn.config import Settings
+from prn.provenance.files import write_text
 from prn.reporting.ablations import ablations_page
 from prn.reporting.cost import cost_page
 from prn.reporting.data_card import data_card_page
@@ -10,7 +12,7 @@ from prn.reporting.dataset_figures import ablation_figures, dataset_figures
 from prn.reporting.dataset_page import dataset_page
 from prn.reporting.delta import delta_page
 from prn.reporting.deviations import deviations_page
-from prn.reporting.document import GENERATED, Block, Figure, Page, write_page, write_text
+from prn.reporting.document import Block, Figure, Page, write_page
 from prn.reporting.failures import Failures, failures_page
 from prn.reporting.html import HTML, write_html
 from prn.reporting.legacy import legacy_blocks
@@ -21,18 +23,20 @@ from prn.reporting.pictures import Studio, category_figures
 from prn.reporting.results import Results, StaleCheck, from_csv, planned_runs, read_results, to_csv, unplanned_runs
 from prn.reporting.run_card import card_path, runs_page, write_run_cards
 from prn.reporting.summary import write_summary
-from prn.reporting.sums import write_sums
+from prn.reporting.sums import check_place, own_files, remove_files, write_sums
 from prn.reporting.wording import compared_variants, dataset_name
 
 
 def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> None:
     """Write `root/reports`; see `prn.reporting.build`."""
     folder = root / "reports"
+    check_place(folder)
+    before = own_files(folder)
     plan = planned_runs(settings)
     text = to_csv(read_results(root, plan, stale))
     write_text(folder / "results.csv", text)
     results = Results(from_csv(text), plan)
-    write_summary(folder, results)
+    summaries = write_summary(folder, results)
     studio = Studio(root, folder, settings, results)
     pages: list[tuple[Page, str]] = []
     failures: dict[str, list[Failures]] = {}
@@ -70,19 +74,8 @@ def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> No
         page.preset = settings.benchmark.preset
         write_page(page, folder)
     write_html(written, folder, first.title)
-    remove_leftovers(folder, written, results)
-    write_sums(folder)
-
-
-def remove_leftovers(folder: Path, pages: list[Page], results: Results) -> None:
-    """Delete what an earlier report left in its own folders, and generated pages that are no longer made."""
-    kept = {block.path for page in pages for block in page.blocks if isinstance(block, Figure)}
-    kept |= {card_path(run, ending) for run in results.done for ending in (".json", ".md")}
-    for owned in ("figures", "runs"):
-        for file in (folder / owned).rglob("*"):
-            if file.is_file() and file.relative_to(folder).as_posix() not in kept:
-                file.unlink()
-    names = {page.name for page in pages}
-    for file in folder.glob("*.md"):
-        if file.name not in names and GENERATED in file.read_text(encoding="utf-8"):
-            file.unlink()
+    names = [layout.RESULTS.removeprefix("reports/"), HTML, *summaries, *(page.name for page in written)]
+    names += [block.path for page in written for block in page.blocks if isinstance(block, Figure)]
+    names += [card_path(run, ending) for run in results.done for ending in (".json", ".md")]
+    remove_files(folder, before.keys() - set(names))
+    write_sums(folder, names)

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from prn import layout
 from prn.config import Settings
 from prn.datasets.rows import read_index
 from prn.reporting.bars import loss_figure, read_log
-from prn.reporting.curves import Scored, SizeRecall, merge_sizes
-from prn.reporting.digest import Digest, digest
+from prn.reporting.curves import RankedPredictions, SizeRecall, merge_sizes
 from prn.reporting.distances import distance_grid
 from prn.reporting.document import Block, Figure
 from prn.reporting.evidence import NoEvidence, forget_pictures, read_evidence
 from prn.reporting.failures import Failures, find_failures
+from prn.reporting.figure_data import FigureData, figure_data
 from prn.reporting.grids import RULE, MethodMaps, choose, methods_grid, score_grid
 from prn.reporting.results import Results, Run
 from prn.reporting.score_figures import curves_figure, histogram_figure
@@ -24,45 +25,45 @@ from prn.reporting.wording import UNTRAINED, compared_variants, dataset_name, gr
 
 @dataclass(slots=True)
 class Studio:
-    """Where figures come from and go to; holds one run's predictions, and digests of the category being drawn."""
+    """Where figures come from and go to; holds one run's predictions, and what the figures of its category show."""
 
     root: Path
     folder: Path
     settings: Settings
     results: Results
-    _held: Scored | None = None
-    _digests: dict[Run, Digest] = field(default_factory=dict)
+    _held: RankedPredictions | None = None
+    _data: dict[Run, FigureData] = field(default_factory=dict)
     _shown: list[str] = field(default_factory=list)
 
-    def scored(self, run: Run) -> Scored:
+    def ranked(self, run: Run) -> RankedPredictions:
         """A run's predictions with their images; raises `NoEvidence`."""
         if self._held is None or self._held.evidence.run != run:
-            file = self.root / "data" / "index" / run.dataset / f"{run.category}.csv"
+            file = run.file(self.root, layout.INDEX)
             if not file.is_file():
                 raise NoEvidence(f"the index of {run.category} is not kept here")
             types = {row.path: row.type for row in read_index(file) if row.label}
             self._held = None
-            self._held = Scored(read_evidence(self.root, run, types))
+            self._held = RankedPredictions(read_evidence(self.root, run, types))
         return self._held
 
-    def digest(self, run: Run) -> Digest:
+    def data_of(self, run: Run) -> FigureData:
         """A run's digest, with the score maps of the images that the category's grids show; raises `NoEvidence`."""
-        if run not in self._digests:
+        if run not in self._data:
             if not self._shown:
-                first = self.scored(self.first_run(run.dataset, run.category)).evidence
+                first = self.ranked(self.first_run(run.dataset, run.category)).evidence
                 chosen = choose(first.image_scores, first.defective, self.settings.report.figure_rows)
                 self._shown = [first.paths[item.index] for item in chosen]
-            self._digests[run] = digest(self.scored(run), self._shown)
-        return self._digests[run]
+            self._data[run] = figure_data(self.ranked(run), self._shown)
+        return self._data[run]
 
-    def digests(self, dataset: str, category: str) -> tuple[dict[str, list[Digest]], dict[str, str]]:
+    def data_of_category(self, dataset: str, category: str) -> tuple[dict[str, list[FigureData]], dict[str, str]]:
         """The seeds of every compared variant that was run; why others that were run cannot be shown."""
-        found: dict[str, list[Digest]] = {}
+        found: dict[str, list[FigureData]] = {}
         missing: dict[str, str] = {}
         for name in self.shown_variants(dataset, category):
             seeds = self.results.seeds_of(dataset, category, name)
             try:
-                found[name] = [self.digest(Run(dataset, category, name, seed)) for seed in seeds]
+                found[name] = [self.data_of(Run(dataset, category, name, seed)) for seed in seeds]
             except NoEvidence as reason:
                 missing[name] = str(reason)
         return found, missing
@@ -70,7 +71,7 @@ class Studio:
     def release(self) -> None:
         """Forget the predictions that were read."""
         self._held = None
-        self._digests.clear()
+        self._data.clear()
         self._shown = []
         forget_pictures()
 
@@ -104,12 +105,12 @@ class CategoryPictures:
 
 def category_figures(studio: Studio, dataset: str, category: str) -> CategoryPictures:
     """Draw a category's figures; a line stands in place of each that the kept files do not allow."""
-    digests, missing = studio.digests(dataset, category)
-    blocks = _drawn(studio, dataset, category, digests, missing)
-    recalls = {name: merge_sizes([one.sizes for one in runs]) for name, runs in digests.items()}
+    shown, missing = studio.data_of_category(dataset, category)
+    blocks = _drawn(studio, dataset, category, shown, missing)
+    recalls = {name: merge_sizes([one.sizes for one in runs]) for name, runs in shown.items()}
     failures = []
     with suppress(NoEvidence):
-        failures.append(find_failures(studio.scored(studio.first_run(dataset, category))))
+        failures.append(find_failures(studio.ranked(studio.first_run(dataset, category))))
     studio.release()
     return CategoryPictures(blocks, recalls, failures)
 
@@ -118,15 +119,15 @@ Drawing = Callable[[Studio, str, str], list[Block]]
 
 
 def _drawn(
-    studio: Studio, dataset: str, category: str, digests: dict[str, list[Digest]], missing: dict[str, str]
+    studio: Studio, dataset: str, category: str, shown: dict[str, list[FigureData]], missing: dict[str, str]
 ) -> list[Block]:
     """A category's figures; what the kept files do not allow is named in one line for each reason."""
     drawings: tuple[tuple[Drawing, str], ...] = (
         (_score_grid, "score maps"),
-        (partial(_methods_grid, digests), "methods side by side"),
+        (partial(_methods_grid, shown), "methods side by side"),
         (_distance_grid, "distances to the prototypes"),
-        (partial(_curves, digests), "curves"),
-        (partial(_histograms, digests), "score histograms"),
+        (partial(_curves, shown), "curves"),
+        (partial(_histograms, shown), "score histograms"),
         (_loss, "loss curves"),
         (_synthesis, "contact sheet of the synthesis"),
     )
@@ -137,7 +138,7 @@ def _drawn(
             blocks += draw(studio, dataset, category)
         except NoEvidence as reason:
             reasons.setdefault(str(reason), []).append(what)
-    if digests:
+    if shown:
         for name, why in missing.items():
             reasons.setdefault(why, []).append(f"pictures of {variant_name(name)}")
     return [*blocks, *(f"*No {listing(what)}: {reason}.*" for reason, what in reasons.items() if reason)]
@@ -146,7 +147,7 @@ def _drawn(
 def _score_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
     run = studio.first_run(dataset, category)
     path = f"figures/{dataset}/{category}.png"
-    evidence = studio.scored(run).evidence
+    evidence = studio.ranked(run).evidence
     chosen = score_grid(evidence, studio.settings.report.figure_rows, studio.folder / path)
     rows = ", ".join(item.label for item in chosen)
     figure = Figure(
@@ -158,25 +159,25 @@ def _score_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
     return [figure]
 
 
-def method_maps(run: Digest) -> MethodMaps:
+def method_maps(run: FigureData) -> MethodMaps:
     """A run as a row of the grid of methods."""
     return MethodMaps(variant_name(run.run.variant), run.maps, run.scale)
 
 
-def _methods_grid(digests: dict[str, list[Digest]], studio: Studio, dataset: str, category: str) -> list[Block]:
+def _methods_grid(shown: dict[str, list[FigureData]], studio: Studio, dataset: str, category: str) -> list[Block]:
     run = studio.first_run(dataset, category)
-    same = {name: [one for one in runs if one.run.seed == run.seed] for name, runs in digests.items()}
+    same = {name: [one for one in runs if one.run.seed == run.seed] for name, runs in shown.items()}
     shown_runs = [runs[0] for runs in same.values() if runs]
     if len(shown_runs) < 2:
         raise NoEvidence
     path = f"figures/{dataset}/{category}-methods.png"
-    evidence, rows = studio.scored(run).evidence, studio.settings.report.figure_rows
+    evidence, rows = studio.ranked(run).evidence, studio.settings.report.figure_rows
     methods_grid(evidence, [method_maps(one) for one in shown_runs], rows, studio.folder / path)
-    shown = listing([variant_name(one.run.variant) for one in shown_runs])
+    words = listing([variant_name(one.run.variant) for one in shown_runs])
     figure = Figure(
         path,
-        f"{dataset_name(dataset)} {category}: the same test images with the overlays of {shown}, one row each",
-        f"{shown} on the same images, which {variant_name(run.variant)}'s scores choose by the rule above. Scores of"
+        f"{dataset_name(dataset)} {category}: the same test images with the overlays of {words}, one row each",
+        f"{words} on the same images, which {variant_name(run.variant)}'s scores choose by the rule above. Scores of"
         " different methods have no common unit: each method's are stretched over this category's test images, the"
         " colour bar holds for all.",
     )
@@ -190,7 +191,7 @@ def _distance_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
     for name in studio.shown_variants(dataset, category):
         try:
             run = studio.first_run(dataset, category, name)
-            distance_grid(studio.root, studio.scored(run).evidence, studio.folder / path)
+            distance_grid(studio.root, studio.ranked(run).evidence, studio.folder / path)
             break
         except NoEvidence as missing:
             reason = reason if str(reason) else missing
@@ -205,16 +206,16 @@ def _distance_grid(studio: Studio, dataset: str, category: str) -> list[Block]:
     return [figure]
 
 
-def _curves(digests: dict[str, list[Digest]], studio: Studio, dataset: str, category: str) -> list[Block]:
-    if not digests:
-        studio.digest(studio.first_run(dataset, category))  # says why there is none
+def _curves(shown: dict[str, list[FigureData]], studio: Studio, dataset: str, category: str) -> list[Block]:
+    if not shown:
+        studio.data_of(studio.first_run(dataset, category))  # says why there is none
     figures: list[Block] = []
-    for number, names in enumerate(groups_of(list(digests)), 1):
+    for number, names in enumerate(groups_of(list(shown)), 1):
         path = f"figures/{dataset}/{category}-curves{suffix(number)}.png"
-        curves_figure({name: digests[name] for name in names}, studio.folder / path)
-        shown = listing([variant_name(name) for name in names])
+        curves_figure({name: shown[name] for name in names}, studio.folder / path)
+        words = listing([variant_name(name) for name in names])
         alt = f"{dataset_name(dataset)} {category}: image ROC, pixel ROC, pixel precision-recall and PRO curves of"
-        figures.append(Figure(path, f"{alt} {shown}", f"{shown}: lines are means over the seeds, bands their range."))
+        figures.append(Figure(path, f"{alt} {words}", f"{words}: lines are means over the seeds, bands their range."))
     return figures
 
 
@@ -223,15 +224,15 @@ def suffix(number: int) -> str:
     return "" if number == 1 else f"-{number}"
 
 
-def _histograms(digests: dict[str, list[Digest]], studio: Studio, dataset: str, category: str) -> list[Block]:
-    if not digests:
-        studio.digest(studio.first_run(dataset, category))  # says why there is none
+def _histograms(shown: dict[str, list[FigureData]], studio: Studio, dataset: str, category: str) -> list[Block]:
+    if not shown:
+        studio.data_of(studio.first_run(dataset, category))  # says why there is none
     path = f"figures/{dataset}/{category}-scores.png"
-    histogram_figure({name: runs[0] for name, runs in digests.items()}, studio.folder / path)
-    shown = listing([variant_name(name) for name in digests])
+    histogram_figure({name: runs[0] for name, runs in shown.items()}, studio.folder / path)
+    words = listing([variant_name(name) for name in shown])
     figure = Figure(
         path,
-        f"{dataset_name(dataset)} {category}: histograms of the image scores of good and defective images for {shown}",
+        f"{dataset_name(dataset)} {category}: histograms of the image scores of good and defective images for {words}",
         "Image scores of the first seed: filled is good, hatched is defective.",
     )
     return [figure]
@@ -240,8 +241,7 @@ def _histograms(digests: dict[str, list[Digest]], studio: Studio, dataset: str, 
 def _loss(studio: Studio, dataset: str, category: str) -> list[Block]:
     seeds = studio.results.seeds_of(dataset, category, "prn")
     found = {
-        seed: read_log(Run(dataset, category, "prn", seed).file(studio.root, "checkpoints", ".log.csv"))
-        for seed in seeds
+        seed: read_log(Run(dataset, category, "prn", seed).file(studio.root, layout.TRAINING_LOG)) for seed in seeds
     }
     logs = {seed: log for seed, log in found.items() if log is not None}
     if not logs:

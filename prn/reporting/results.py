@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from prn import layout
 from prn.config import Settings
 from prn.errors import DataCorrupt
 from prn.reporting.lineage import STAGES, lineage, peak_memory, stage_seconds
@@ -36,11 +37,12 @@ class Run:
 
     def metrics_file(self, root: Path) -> Path:
         """Where the run's metrics lie below `root`."""
-        return root / "data" / "metrics" / self.folder / f"seed{self.seed}.json"
+        return self.file(root, layout.METRICS)
 
-    def file(self, root: Path, kind: str, ending: str) -> Path:
-        """A file of the run: `kind` is `checkpoints` or `predictions`, `ending` what follows `seed<seed>`."""
-        return root / "data" / kind / self.folder / f"seed{self.seed}{ending}"
+    def file(self, root: Path, pattern: str) -> Path:
+        """The file of the run that a pattern of `prn.layout` names."""
+        names = {"dataset": self.dataset, "category": self.category, "variant": self.variant, "seed": self.seed}
+        return root / layout.path(pattern, **names)
 
     @property
     def folder(self) -> str:
@@ -141,9 +143,8 @@ def planned_runs(settings: Settings) -> list[Run]:
 def unplanned_runs(root: Path, plan: Iterable[Run]) -> int:
     """How many metrics files lie below `root` that the settings do not ask for."""
     expected = {run.metrics_file(root) for run in plan}
-    found = (
-        file for file in (root / "data" / "metrics").glob("*/*/*/seed*.json") if not file.name.endswith(".prov.json")
-    )
+    names = layout.METRICS.format(dataset="*", category="*", variant="*", seed="*")
+    found = (file for file in root.glob(names) if not file.name.endswith(".prov.json"))
     return sum(file not in expected for file in found)
 
 

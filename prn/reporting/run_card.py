@@ -8,7 +8,8 @@ from typing import Any
 from prn import layout
 from prn.config import Settings
 from prn.errors import DataCorrupt
-from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table, markdown, write_text
+from prn.provenance.files import write_text
+from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table, markdown
 from prn.reporting.lineage import STAGES, lineage
 from prn.reporting.results import ALL_METRICS, METRICS, Results, Run
 from prn.reporting.wording import (
@@ -35,7 +36,7 @@ def read_card(root: Path, run: Run) -> dict[str, Any] | None:
 
     Raises `DataCorrupt` when the file is no JSON object.
     """
-    file = run.file(root, "checkpoints", ".card.json")
+    file = run.file(root, layout.RUN_CARD)
     if not file.is_file():
         return None
     try:

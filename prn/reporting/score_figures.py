@@ -9,14 +9,14 @@ from matplotlib.ticker import MaxNLocator
 from prn.metrics import image_auroc
 from prn.reporting import style
 from prn.reporting.curves import PANELS, SizeRecall, grid_of
-from prn.reporting.digest import Digest
+from prn.reporting.figure_data import FigureData
 from prn.reporting.wording import number, variant_name
 
 BINS = 24
 HISTOGRAMS_IN_A_ROW = 4
 
 
-def curves_figure(runs: dict[str, list[Digest]], path: Path) -> None:
+def curves_figure(runs: dict[str, list[FigureData]], path: Path) -> None:
     """Write the four curves; `runs` holds the seeds of each variant: the line is their mean, the band their range."""
     names = list(runs)
     with style.figure(11.2, 3.3) as made:
@@ -32,7 +32,7 @@ def curves_figure(runs: dict[str, list[Digest]], path: Path) -> None:
         style.save(made, path)
 
 
-def _band(axis: Axes, place: int, name: str, names: list[str], runs: list[Digest]) -> bool:
+def _band(axis: Axes, place: int, name: str, names: list[str], runs: list[FigureData]) -> bool:
     """Draw one variant's mean and range; whether there was anything to draw."""
     colour, dashes = style.variant_colour(name, names), style.variant_dashes(name, names)
     curves = [run.curves[place] for run in runs]
@@ -46,7 +46,7 @@ def _band(axis: Axes, place: int, name: str, names: list[str], runs: list[Digest
     return True
 
 
-def histogram_figure(runs: dict[str, Digest], path: Path) -> None:
+def histogram_figure(runs: dict[str, FigureData], path: Path) -> None:
     """Write image-score histograms, good against defective, one panel a variant (first seed); each on its own scale."""
     down = -(-len(runs) // HISTOGRAMS_IN_A_ROW)
     across = min(len(runs), HISTOGRAMS_IN_A_ROW)
@@ -59,7 +59,7 @@ def histogram_figure(runs: dict[str, Digest], path: Path) -> None:
         style.save(made, path)
 
 
-def _histogram(axis: Axes, name: str, run: Digest) -> None:
+def _histogram(axis: Axes, name: str, run: FigureData) -> None:
     scores, defective = run.image_scores, run.defective
     edges = np.histogram_bin_edges(scores, BINS).tolist()
     axis.hist(scores[~defective], edges, color=style.BLUE, alpha=0.75, label=f"good ({(~defective).sum()})")

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from prn import layout
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.errors import PrnError
 from prn.fitting import FitInputs
@@ -22,7 +23,7 @@ MOST_SAMPLES = 200
 
 def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
     """Write the sheet of a PRN training; raises `NoEvidence` where a file or setting that it needs is not kept."""
-    card = run.file(root, "checkpoints", ".card.json")
+    card = run.file(root, layout.RUN_CARD)
     if not card.is_file():
         raise NoEvidence("the run card is not kept here")
     try:

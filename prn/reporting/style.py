@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from prn.artifacts import atomic_write
+from prn.provenance.files import atomic_write
 
 # Okabe and Ito's palette: told apart with any colour vision and by lightness in grey print.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, BLACK = (

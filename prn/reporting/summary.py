@@ -8,24 +8,22 @@ import io
 import json
 from pathlib import Path
 
-from prn.reporting.document import write_text
+from prn.provenance.files import write_text
 from prn.reporting.results import METRICS, Results
 
 DECIMALS = 3
 
 
-def write_summary(folder: Path, results: Results) -> None:
-    """Write both folders below `folder` anew; a variant without a current result has no file."""
-    texts: dict[Path, str] = {}
+def write_summary(folder: Path, results: Results) -> list[str]:
+    """Write both folders below `folder`; the files' names in it. A variant without a current result has none."""
+    texts: dict[str, str] = {}
     for variant in results.variants():
         if means := _means(results, variant):
-            texts[folder / "metrics" / f"{variant}.json"] = json.dumps(means, indent=1) + "\n"
-            texts[folder / "plots" / f"{variant}.csv"] = _table(results, variant)
-    for old in [*(folder / "metrics").glob("*.json"), *(folder / "plots").glob("*.csv")]:
-        if old not in texts:
-            old.unlink()
-    for file, text in texts.items():
-        write_text(file, text)
+            texts[f"metrics/{variant}.json"] = json.dumps(means, indent=1) + "\n"
+            texts[f"plots/{variant}.csv"] = _table(results, variant)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return list(texts)
 
 
 def _means(results: Results, variant: str) -> dict[str, dict[str, float]]:

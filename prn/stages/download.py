@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prn import layout
 from prn.datasets.obtain import obtain
-from prn.provenance import write_json
+from prn.provenance.files import write_json
 from prn.stages.job import Job
 
 
@@ -12,10 +12,9 @@ def run(job: Job) -> None:
     """Make the published tree of `job.dataset` available and write its receipt."""
     source = _absolute(job.settings.download.sources.get(job.dataset))
     receipt = obtain(job.dataset, source, archives=Path(layout.ARCHIVES) / job.dataset, tree=job.path(layout.TREE))
-    path = job.path(layout.RECEIPT)
-    write_json(path, receipt)
-    job.finish(path, [])
-    print(f"{path}: {job.dataset} is at {receipt['root']}")
+    write_json(job.artefact, receipt)
+    job.finish([])
+    print(f"{job.artefact}: {job.dataset} is at {receipt['root']}")
 
 
 def _absolute(source: str | None) -> str | None:

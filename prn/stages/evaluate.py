@@ -12,43 +12,44 @@ import numpy as np
 from prn import layout
 from prn.datasets.images import read_mask
 from prn.datasets.rows import IndexRow, read_index
-from prn.evaluation import PIXEL_METRICS, Chunks, Scored, evaluate
+from prn.evaluation import PIXEL_METRICS, Chunks, ScoredTestSet, evaluate
 from prn.metrics import resize_score_map
 from prn.predictions import load_predictions
-from prn.provenance import artefact_hash, verify_artefact, write_json
-from prn.splits import Split, load_split
-from prn.stages.cache import category_tensors
+from prn.provenance.files import write_json
+from prn.provenance.sidecars import artefact_hash, verify_artefact
+from prn.stages.inputs import Inputs, inputs_of
 from prn.stages.job import Job
-from prn.stages.tensors import cached_tensors
 from prn.stages.tree import tree_base
 
 
 def run(job: Job) -> None:
     """Write the cell's metrics."""
-    predictions = job.needed(job.path(layout.PREDICTIONS), "predict")
-    split_path, index_path = job.path(layout.SPLIT), job.path(layout.INDEX)
-    tensors_path = cached_tensors(job)
+    predictions, index = job.needed(layout.PREDICTIONS), job.needed(layout.INDEX)
     verify_artefact(predictions)
     started = time.monotonic()
-    split, tensors, rows = load_split(split_path), category_tensors(job), read_index(index_path)
-    found = load_predictions(predictions)
-    by_path = {row.path: row for row in rows}
-    test_rows = [by_path[path] for path in split.test]
-    test = tensors.index_of(split.test)
-    labels = np.array([row.label for row in test_rows])
-    scored = Scored(
+    inputs = inputs_of(job)
+    scored = _scored(job, inputs, predictions, index)
+    values = evaluate(scored, job.settings.evaluate)
+    split = artefact_hash(inputs.files["split"])
+    write_json(job.artefact, {**_facts(job, inputs, scored), **values, "split": split})
+    files = [predictions, job.path(layout.CHECKPOINT), index, *inputs.files.values()]
+    job.finish(files, seconds=time.monotonic() - started)
+    shown = ", ".join(f"{name} {_percent(values[name])}" for name in ("image_auroc", *PIXEL_METRICS))
+    print(f"{job.artefact}: {shown}")
+
+
+def _scored(job: Job, inputs: Inputs, predictions: Path, index: Path) -> ScoredTestSet:
+    """The scored test images, in the split's order."""
+    found, by_path = load_predictions(predictions), {row.path: row for row in read_index(index)}
+    rows = [by_path[path] for path in inputs.split.test]
+    labels = np.array([row.label for row in rows])
+    return ScoredTestSet(
         scores=found.image_scores,
         labels=labels,
-        types=[row.type for row in test_rows],
-        unmasked=int(((labels == 1) & ~tensors.has_mask[test]).sum()),
-        chunks=_chunks(job, found.score_maps, tensors.masks[test], test_rows),
+        types=[row.type for row in rows],
+        unmasked=int(((labels == 1) & ~inputs.tensors.has_mask[inputs.test]).sum()),
+        chunks=_chunks(job, found.score_maps, inputs.tensors.masks[inputs.test], rows),
     )
-    values = evaluate(scored, job.settings.evaluate)
-    path = job.path(layout.METRICS)
-    write_json(path, {**_facts(job, split, scored), **values, "split": artefact_hash(split_path)})
-    inputs = [predictions, job.path(layout.CHECKPOINT), split_path, index_path, tensors_path]
-    job.finish(path, inputs, seconds=time.monotonic() - started)
-    print(f"{path}: " + ", ".join(f"{name} {_percent(values[name])}" for name in ("image_auroc", *PIXEL_METRICS)))
 
 
 def _chunks(job: Job, maps: np.ndarray, masks: np.ndarray, rows: Sequence[IndexRow]) -> Chunks:
@@ -64,22 +65,19 @@ def _at_original_size(maps: np.ndarray, rows: Sequence[IndexRow], base: Path) ->
         yield resize_score_map(score_map, row.height, row.width)[None], mask[None]
 
 
-def _facts(job: Job, split: Split, scored: Scored) -> dict[str, Any]:
+def _facts(job: Job, inputs: Inputs, scored: ScoredTestSet) -> dict[str, Any]:
     """What the reports need to know of the cell besides its metrics: counts, timing and facts of the training."""
     timing = json.loads(job.path(layout.TIMING).read_text(encoding="utf-8"))
     card = json.loads(job.path(layout.RUN_CARD).read_text(encoding="utf-8"))
     return {
-        "dataset": job.dataset,
-        "category": job.category,
-        "variant": job.variant,
+        **job.cell,
         "method": card["settings"]["method"],
-        "seed": job.seed,
         "seconds_per_image": timing["batch1_median_s"],
         "timing": timing,
         "resolution": job.settings.evaluate.resolution,
         "counts": {
-            "train_normal": len(split.train_normal),
-            "seen": len(split.seen),
+            "train_normal": len(inputs.split.train_normal),
+            "seen": len(inputs.split.seen),
             "test_good": int((scored.labels == 0).sum()),
             "test_defective": int((scored.labels == 1).sum()),
             "test_without_mask": scored.unmasked,

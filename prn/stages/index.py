@@ -13,14 +13,13 @@ from prn.stages.tree import tree_root
 
 def run(job: Job) -> None:
     """Write the category's index; say which images stand in it twice where that matters."""
-    receipt = job.needed(job.path(layout.RECEIPT), "download")
+    receipt = job.needed(layout.RECEIPT)
     complete = json.loads(receipt.read_text(encoding="utf-8"))["complete"]
     rows = build_index(job.dataset, tree_root(job), job.category, complete=complete)
-    path = job.path(layout.INDEX)
-    write_index(rows, path)
-    job.finish(path, [receipt], listing=job.listing())
+    write_index(rows, job.artefact)
+    job.finish([receipt], listing=job.listing())
     defective = sum(row.label for row in rows)
-    print(f"{path}: {len(rows)} images, {defective} of them defective")
+    print(f"{job.artefact}: {len(rows)} images, {defective} of them defective")
     for line in _twice(rows):
         print(f"{job.label}: {line}")
 

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from prn import layout
-from prn.code_digest import code_digest
 from prn.config import Settings
 from prn.datasets.listing import listing_digest
 from prn.errors import DataMissing
 from prn.methods import METHODS
-from prn.provenance import finish
+from prn.provenance.code import code_digest
+from prn.provenance.sidecars import finish
+from prn.stages.names import MAKERS, STAGES
 from prn.views import from_view, view_of_prototypes
 
 
 @dataclass(frozen=True)
 class Job:
-    """A stage with its cell and its settings view; paths are relative to the work folder (the current one)."""
+    """A stage with its cell and its settings view; paths are relative to the work folder (the current one).
+
+    options: those of the command line that a suggested command needs too (`--preset`, `--root`).
+    """
 
     stage: str
     view: Mapping[str, Any]
@@ -29,7 +33,12 @@ class Job:
     variant: str = ""
     seed: int = 0
     execution: Mapping[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Take the digest of the code now: what is edited while the job runs is not what it ran."""
+        self.code()
 
     @property
     def settings(self) -> Settings:
@@ -37,64 +46,57 @@ class Job:
         return from_view(self.view, self.execution)
 
     @property
+    def cell(self) -> dict[str, Any]:
+        """The names of the cell."""
+        return {"dataset": self.dataset, "category": self.category, "variant": self.variant, "seed": self.seed}
+
+    @property
     def label(self) -> str:
         """The cell in words, for messages."""
         parts = [self.dataset, self.category, self.variant]
         return "/".join(part for part in parts if part)
 
-    def path(self, pattern: str, **more: Any) -> Path:
-        """The artefact of this cell."""
-        cell = {"dataset": self.dataset, "category": self.category, "variant": self.variant, "seed": self.seed}
-        return layout.path(pattern, **{**cell, **more})
+    def path(self, pattern: str) -> Path:
+        """The file of this job that a pattern of `prn.layout` names."""
+        names = dict(self.cell)
+        if pattern == layout.PROTOTYPES:  # named by what they depend on
+            names["digest"] = layout.prototype_digest(view_of_prototypes(self.view), self.seed)
+        elif pattern == layout.BACKBONE:
+            names["backbone"] = self.view["model"]["backbone"]
+        elif pattern == layout.TENSORS:
+            names["size"] = self.view["tensors"]["size"]
+        return layout.path(pattern, **names)
 
-    def tensors(self) -> Path:
-        """The cell's cached images (see `prn.stages.tensors.cached_tensors`)."""
-        return self.path(layout.TENSORS, size=self.view["tensors"]["size"])
+    @property
+    def artefact(self) -> Path:
+        """What this job makes."""
+        return self.path(STAGES[self.stage].artefact)
 
-    def prototypes(self, view: Mapping[str, Any] | None = None) -> Path:
-        """The cell's prototypes, named by what they depend on."""
-        key = view_of_prototypes(view or self.view)
-        return self.path(layout.PROTOTYPES, digest=layout.prototype_digest(key, self.seed))
+    def needed(self, pattern: str, hint: str = "") -> Path:
+        """The artefact of another stage that `pattern` names.
 
-    def needed(self, path: Path, stage: str, hint: str = "", **cell: str) -> Path:
-        """`path` when it is there; `cell` names what differs from this job's cell.
-
-        Raises `DataMissing` with the command of the stage that makes it, and the hint.
+        Raises `DataMissing` with the command that makes it, and the hint, where it is not there.
         """
+        path = self.path(pattern)
         if not path.is_file():
-            command = self._command(stage, cell)
+            stage = MAKERS[pattern]
+            names = {name: str(value) for name, value in self.cell.items() if name in STAGES[stage].cell}
+            cell = [part for name, value in names.items() if value for part in (f"--{name}", value)]
+            command = shlex.join(["python", "-m", "prn", stage, *cell, *self.options])
             raise DataMissing(f"{path}: missing; `{command}` makes it (or let snakemake run all){hint}")
         return path
 
-    def _command(self, stage: str, cell: Mapping[str, str]) -> str:
-        """The command line of a stage with the names that it takes."""
-        from prn.cli import STAGES
-
-        names = {"dataset": self.dataset, "category": self.category, "variant": self.variant, "seed": self.seed, **cell}
-        options = [part for name in STAGES[stage][1] if names[name] != "" for part in (f"--{name}", str(names[name]))]
-        return shlex.join(["python", "-m", "prn", stage, *options])
-
-    def __post_init__(self) -> None:
-        """Take the digest of the code now: what is edited while the job runs is not what it ran."""
-        self.code()
-
     def code(self) -> str:
         """The digest of the code this job uses (kept from its first call)."""
-        return code_digest(self.stage, self.method_module)
-
-    @property
-    def method_module(self) -> str | None:
-        """The module of the variant's method, for the stages that load it."""
         method = self.view.get("method") if self.variant else None
-        return METHODS[method].module if method else None
+        return code_digest(self.stage, METHODS[method].module if method else None)
 
-    def listing(self, dataset: str = "", category: str = "") -> str:
-        """What the user's own folder or CSV lists for this cell or another one, '' for data from archives."""
-        dataset, category = dataset or self.dataset, category or self.category
-        facts = json.loads(self.path(layout.RECEIPT, dataset=dataset).read_text(encoding="utf-8"))
-        return "" if facts["archives"] else listing_digest(dataset, facts["root"], category)
+    def listing(self) -> str:
+        """What the user's own folder or CSV lists for this category, '' for data from archives."""
+        facts = json.loads(self.path(layout.RECEIPT).read_text(encoding="utf-8"))
+        return "" if facts["archives"] else listing_digest(self.dataset, facts["root"], self.category)
 
-    def finish(self, artefact: Path, inputs: Iterable[Path], **record: Any) -> None:
+    def finish(self, inputs: Iterable[Path], **record: Any) -> None:
         """Write the artefact's digest file and provenance, with the seconds that the job took so far."""
         record.setdefault("seconds", time.monotonic() - self.started)
-        finish(artefact, self.stage, self.view, inputs, self.code(), seed=self.seed, **record)
+        finish(self.artefact, self.stage, self.view, inputs, self.code(), seed=self.seed, **record)

@@ -9,7 +9,7 @@ from prn.stages.job import Job
 def run(job: Job) -> None:
     """Write the category's split."""
     settings = job.settings.split
-    index = job.needed(job.path(layout.INDEX), "index")
+    index = job.needed(layout.INDEX)
     split = make_split(
         read_index(index),
         job.dataset,
@@ -18,8 +18,7 @@ def run(job: Job) -> None:
         seen_anomalies=settings.seen_anomalies,
         ksdd2_train_anomalies=settings.ksdd2_train_anomalies,
     )
-    path = job.path(layout.SPLIT)
-    save_split(split, path)
-    job.finish(path, [index])
+    save_split(split, job.artefact)
+    job.finish([index])
     training = f"{len(split.train_normal)} normal and {len(split.seen)} seen for training"
-    print(f"{path}: {training}, {len(split.test)} for the test")
+    print(f"{job.artefact}: {training}, {len(split.test)} for the test")

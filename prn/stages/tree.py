@@ -15,7 +15,7 @@ def tree_root(job: Job) -> Path:
     A tree that was unpacked from archives and is gone (a cleared folder, a clone) is unpacked again from the same
     bytes. Raises `DataMissing` when there is no receipt, or the tree is gone and cannot be had from the archives here.
     """
-    receipt = job.needed(job.path(layout.RECEIPT), "download")
+    receipt = job.needed(layout.RECEIPT)
     facts = json.loads(receipt.read_text(encoding="utf-8"))
     root = Path(facts["root"])
     if not root.exists():

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from prn import layout
-from prn.artifacts import atomic_write, sha256_file
 from prn.backbone import load_weights, random_weights
 from prn.config import WeightsSettings
 from prn.errors import DataMissing
+from prn.provenance.files import atomic_write, sha256_file
 from prn.stages.job import Job
 
 CLASSIFIERS = ("fc.", "classifier.")  # torchvision's names of the layers that no method uses
@@ -29,11 +28,11 @@ def run(job: Job) -> None:
     state = load_weights(source) if source else random_weights(backbone, seed=0)
     state = {name: value.contiguous() for name, value in state.items() if not name.startswith(CLASSIFIERS)}
     kind = "imagenet" if source else "random"
-    path = layout.path(layout.BACKBONE, backbone=backbone)
+    path = job.artefact
     with atomic_write(path) as temporary:
         save_file(state, temporary, metadata={"kind": kind})
     origin = {"source": source.name, "source_sha256": sha256_file(source)} if source else {"source": "random"}
-    job.finish(path, [], **origin)
+    job.finish([], **origin)
     print(f"{path}: {backbone}, {kind} weights" + (f" from {source}" if source else ""))
 
 
@@ -67,9 +66,3 @@ def _download(backbone: str, folder: Path) -> Path | None:
         print(f"{backbone}: torchvision's download failed ({type(error).__name__}: {error})", flush=True)
         return None
     return target
-
-
-def weights_kind(path: Path) -> str:
-    """`imagenet` or `random`, from a backbone file's metadata."""
-    with safe_open(path, "pt") as file:
-        return (file.metadata() or {}).get("kind", "unknown")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from prn.artifacts import atomic_write
+from prn.provenance.files import atomic_write
 from prn.synthesis.anomalies import OPACITY_UNITS, Plan
 from prn.synthesis.batch import KINDS, Kind, Sample, Synthesizer
 from prn.synthesis.materials import Materials

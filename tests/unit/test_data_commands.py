@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import yaml
 
-from prn.cli import STAGES, main, parser
+from prn import layout
+from prn.cli import main, parser
 from prn.datasets import capacity
 from prn.datasets.images import CategoryTensors
 from prn.datasets.listing import listing_digest
 from prn.errors import DataMissing
-from prn.stages.cache import category_tensors
+from prn.stages.caches import images_cache, load_images
 from prn.stages.job import Job
+from prn.stages.names import STAGES
 from tests.unit.archive_builders import dagm_tree, encoded, mvtec_tree, picture, write_tree
 
 OWN = "eigene Schräubchen"  # a category with a space and an umlaut
@@ -83,11 +85,14 @@ def test_names_nobody_knows_get_a_suggestion_before_anything_is_done(work):
     assert list(work.root.iterdir()) == []
 
 
-def test_a_missing_artefact_is_told_with_a_command_that_exists(work, tmp_path):
-    job = Job("train", {}, "mvtec", "bottle", "prn", 43)
-    for stage, (_, names) in STAGES.items():
+def test_a_missing_artefact_is_told_with_a_command_that_exists(work, monkeypatch):
+    monkeypatch.chdir(work.folder)
+    view = {"tensors": {"size": 32}, "model": {"backbone": "resnet18"}, "prototypes": {"ratio": 0.1}}
+    job = Job("train", view, "mvtec", "bottle", "prn", 43)
+    for stage in STAGES.values():
+        names = stage.cell
         with pytest.raises(DataMissing) as caught:
-            job.needed(tmp_path / "absent", stage)
+            job.needed(stage.artefact)
         hint = re.search(r"`python -m prn (.*?)` makes it", str(caught.value))
         options = parser().parse_args(shlex.split(hint[1]))  # exits where the command line would
         assert {name: str(getattr(options, name)) for name in names} == {
@@ -96,7 +101,9 @@ def test_a_missing_artefact_is_told_with_a_command_that_exists(work, tmp_path):
     work.settings()
     code, said = work("index", "--category", "bottle")
     assert code == 3
-    assert "`python -m prn download --dataset mvtec` makes it" in said
+    hint = re.search(r"`python -m prn (download --dataset mvtec .*?)` makes it", said)
+    options = parser().parse_args(shlex.split(hint[1]))
+    assert options.root.resolve() == work.root.resolve(), "typed as printed it works in the same folder"
 
 
 def test_a_source_that_is_not_there_is_named_in_full(work):
@@ -202,16 +209,16 @@ def test_the_index_names_images_that_are_there_twice(work):
 def test_a_cache_from_other_images_is_made_anew(work, own, monkeypatch):
     monkeypatch.chdir(work.root)
     job = Job("prototypes", {"tensors": {"size": 32}}, "mine", OWN, "prn", 42)
-    before = category_tensors(job)
-    assert before.paths == CategoryTensors.load(job.tensors()).paths
+    before = load_images(images_cache(job))
+    assert before.paths == CategoryTensors.load(job.path(layout.TENSORS)).paths
     (own / "train/good/000.png").write_bytes(picture(99))
     assert work("index", "--category", OWN)[0] == 0
     os.chdir(work.root)
-    after = category_tensors(job)
+    after = load_images(images_cache(job))
     assert after.source != before.source
     assert (after.images != before.images).any()
     (work.root / f"data/index/mine/{OWN}.csv").unlink()
-    assert len(category_tensors(job).paths) == 10  # a machine that only trains needs no index
+    assert len(load_images(images_cache(job)).paths) == 10  # a machine that only trains needs no index
 
 
 def test_a_changed_listing_of_ones_own_has_another_digest(work, own):

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -89,19 +87,3 @@ def test_threads_beyond_the_given_cores_are_refused_and_pools_keep_to_them(monke
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert cores() == len(os.sched_getaffinity(0))
     devices.check_threads(64, "train.threads")
-
-
-def test_peak_memory_is_the_systems_and_a_gpus_where_there_is_one(monkeypatch):
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        pytest.skip("this system has no /proc")
-    (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
-    block = bytearray(b"x") * (64 * 2**20)
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    found = devices.peak_memory()
-    assert found["peak_gpu_mb"] is None
-    assert found["peak_cpu_mb"] == devices.peak_memory_mb() >= 0.95 * int(line.split()[1]) / 1024
-    assert found["peak_cpu_mb"] > len(block) / 2**20
-    cuda = SimpleNamespace(is_available=lambda: True, max_memory_allocated=lambda: 3 * 2**20)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    assert devices.peak_memory()["peak_gpu_mb"] == devices.peak_memory_mb() == 3

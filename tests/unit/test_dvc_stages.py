@@ -1,10 +1,5 @@
 """DVC's stages name at least the settings and the code that Snakemake's phases compare."""
 
-import os
-import shutil
-import subprocess
-import sys
-
 import pytest
 import yaml
 
@@ -29,7 +24,7 @@ def stages(project) -> dict:
 
 
 def test_each_phase_is_a_stage(stages):
-    assert set(stages) == {"code", *PHASES}
+    assert set(stages) == set(PHASES)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -50,39 +45,5 @@ def test_a_stage_watches_every_setting_that_its_rules_read(stages, phase):
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_stage_watches_the_code_of_its_rules(stages, phase):
-    watched = {dep for dep in stages[phase]["deps"] if dep.startswith("data/code/")}
-    assert watched == {f"data/code/{name}.txt" for name in ("rules", *PHASES[phase])}
-
-
-def test_the_files_of_digests_change_with_code_and_not_with_comments(project, tmp_path):
-    """`workflow/digests.py` on a copy: a comment, then a docstring, then code of the metrics, then a rule."""
-    for name in ("prn", "workflow"):
-        shutil.copytree(project / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(project / "Snakefile", tmp_path)
-
-    def edit(file: str, old: str, new: str) -> set[str]:
-        """The stages whose digest files change with an edit."""
-        path = tmp_path / file
-        text = path.read_text(encoding="utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new, 1), encoding="utf-8")
-        return changed()
-
-    before: dict[str, str] = {}
-
-    def changed() -> set[str]:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        command = [sys.executable, str(tmp_path / "workflow/digests.py")]
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-        now = {file.stem: file.read_text(encoding="utf-8") for file in (tmp_path / "data/code").iterdir()}
-        different = {name for name in now if now[name] != before.get(name)}
-        before.update(now)
-        return different
-
-    assert changed() == {"rules", *(rule for rules in PHASES.values() for rule in rules), "tensors"}
-    assert edit("prn/metrics/ranking.py", '"""', '"""Longer. ') == set()
-    assert edit("workflow/rules/train.smk", "#", "# A remark.\n#") == set()
-    assert edit("workflow/rules/train.smk", "gpu=min(1, GPUS)", "gpu=min(2, GPUS)") == {"rules"}
-    assert edit("prn/model/losses.py", "import", "import math\nimport") == {"train", "predict"}
-    assert edit("prn/metrics/ranking.py", "import", "import math\nimport") == {"evaluate", "report"}
+def test_a_stage_watches_the_code_and_the_rules(stages, phase):
+    assert {"prn", "workflow/rules", "Snakefile"} <= set(stages[phase]["deps"])

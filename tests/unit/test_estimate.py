@@ -11,8 +11,8 @@ import torch
 from prn import probe
 from prn.cli import main
 from prn.config import merged, parse_settings, read_yaml
-from prn.estimate import Total, as_text, counts, distinct, estimate, jobs_side_by_side
 from prn.methods.prn import Method
+from prn.tools.totals import Total, as_text, counts, distinct, estimate, jobs_side_by_side
 from tests.unit import training_case
 
 STEPS = 14
@@ -21,7 +21,7 @@ STEPS = 14
 @pytest.fixture
 def cpu_clock(monkeypatch):
     """Trainings and probes measured in CPU time, so that other work on the machine does not count."""
-    for module in ("prn.training", "prn.probe"):
+    for module in ("prn.training", "prn.tools.probe"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=time.process_time))
 
 
@@ -136,7 +136,7 @@ def test_the_command_prints_an_estimate_from_its_probes(project, tmp_path, monke
         def submit(self, *_):
             return SimpleNamespace(result=lambda: COST)
 
-    monkeypatch.setattr("prn.stages.estimate.ProcessPoolExecutor", Here)
+    monkeypatch.setattr("prn.tools.estimate.ProcessPoolExecutor", Here)
     (tmp_path / "work").mkdir()
     command = ["estimate", "--params", str(project / "params.yaml"), "--preset", str(preset), "--cores", "6"]
     assert main([*command, "--root", str(tmp_path / "work")]) == 0

@@ -5,11 +5,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from prn.config import EvaluateSettings
-from prn.evaluation import Scored, evaluate
+from prn.evaluation import ScoredTestSet, evaluate
 
 
 @pytest.fixture
-def scored() -> Scored:
+def scored() -> ScoredTestSet:
     random = np.random.default_rng(4)
     masks = np.zeros((12, 16, 16), np.uint8)
     masks[6:, 4:9, 3:8] = 1
@@ -17,7 +17,7 @@ def scored() -> Scored:
     labels = np.repeat([0, 1], 6)
     scores = maps.reshape(12, -1).max(1).astype(np.float64)
     types = ["good"] * 6 + ["dent"] * 3 + ["hole"] * 3
-    return Scored(scores, labels, types, unmasked=0, chunks=lambda: [(maps, masks)])
+    return ScoredTestSet(scores, labels, types, unmasked=0, chunks=lambda: [(maps, masks)])
 
 
 def test_values_are_scikit_learns_and_lie_in_their_intervals(scored):
@@ -43,7 +43,7 @@ def test_legacy_columns_only_on_request(scored):
 
 
 def test_defects_without_masks_leave_the_image_metric_alone(scored):
-    unmasked = Scored(scored.scores, scored.labels, scored.types, unmasked=2, chunks=scored.chunks)
+    unmasked = ScoredTestSet(scored.scores, scored.labels, scored.types, unmasked=2, chunks=scored.chunks)
     result = evaluate(unmasked, EvaluateSettings(bootstrap=0))
     assert result["image_auroc"] is not None
     assert result["pixel_auroc"] is result["pro"] is result["ap"] is None
@@ -52,7 +52,7 @@ def test_defects_without_masks_leave_the_image_metric_alone(scored):
 
 def test_one_class_gives_reasons_not_numbers():
     maps, masks = np.random.default_rng(0).random((4, 8, 8)), np.zeros((4, 8, 8), bool)
-    one = Scored(maps.max((1, 2)), np.zeros(4, int), ["good"] * 4, unmasked=0, chunks=lambda: [(maps, masks)])
+    one = ScoredTestSet(maps.max((1, 2)), np.zeros(4, int), ["good"] * 4, unmasked=0, chunks=lambda: [(maps, masks)])
     result = evaluate(one, EvaluateSettings())
     assert [result[name] for name in ("image_auroc", "pixel_auroc", "pro", "ap")] == [None] * 4
     assert set(result["reasons"]) == {"image_auroc", "pixel_auroc", "pro", "ap"}

@@ -11,7 +11,7 @@ from scipy.ndimage import grey_opening
 from sklearn.metrics import roc_auc_score
 
 from prn import layout
-from prn.backbone import random_weights
+from prn.backbone import random_weights, weights_kind
 from prn.config import parse_settings, read_yaml, resolve_variant
 from prn.errors import DataCorrupt, DataMissing
 from prn.methods.kdad import Method, cloner, distillation_loss, opened
@@ -144,7 +144,7 @@ def test_missing_weights_are_named_and_a_file_in_the_folder_is_taken(tmp_path, m
     torch.save({**weights, "classifier.6.bias": torch.zeros(1000)}, folder / "vgg16-397923af.pth")
     weights_stage.run(weights_job())
     path = layout.path(layout.BACKBONE, backbone="vgg16")
-    assert weights_stage.weights_kind(path) == "imagenet"
+    assert weights_kind(path) == "imagenet"
     stored = load_file(path)
     assert stored.keys() == weights.keys()
     assert all(torch.equal(stored[name], value) for name, value in weights.items())

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from prn.code_digest import stage_modules
 from prn.config import merged, parse_settings, read_yaml, resolve_variant
 from prn.errors import SettingsError
 from prn.methods import METHODS, _declared, settings
 from prn.methods.entry import MethodEntry
+from prn.provenance.code import stage_modules
 from prn.views import from_view, view
 
 OWN = '''

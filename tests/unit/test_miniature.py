@@ -12,9 +12,10 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from prn.datasets.miniature import build_miniatures
-from prn.datasets.miniature.archives import write_folder
-from prn.datasets.miniature.categories import (
+from prn.errors import DataCorrupt, DataMissing
+from prn.tools.miniature import build_miniatures
+from prn.tools.miniature.archives import write_folder
+from prn.tools.miniature.categories import (
     CATEGORIES,
     DEFECTIVE,
     DISC,
@@ -23,9 +24,8 @@ from prn.datasets.miniature.categories import (
     TRAIN_NORMAL,
     Category,
 )
-from prn.datasets.miniature.layouts import TEXTURES
-from prn.datasets.miniature.photographs import PHOTOGRAPHS, photograph
-from prn.errors import DataCorrupt, DataMissing
+from prn.tools.miniature.photographs import PHOTOGRAPHS, photograph
+from prn.tools.miniature.trees import TEXTURES
 
 # First 16 hex digits of the sha256 over names and pixels of an archive's images. A change changes the demo's numbers.
 PIXELS = {

@@ -1,6 +1,6 @@
 """Parts of the benchmark by name."""
 
-from prn.parts import parts
+from prn.reporting.parts import parts
 
 CELLS = [
     {"dataset": dataset, "category": category, "variant": variant, "seed": seed}

@@ -11,16 +11,17 @@ import sys
 import time
 from modulefinder import ModuleFinder
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from prn import code_digest as code
-from prn.artifacts import atomic_write, sha256_file
-from prn.code_digest import code_digest, stage_modules
 from prn.errors import DataCorrupt
 from prn.layout import digest_file, sidecar
 from prn.methods import METHODS
-from prn.provenance import finish, stale_reason, verify_artefact
+from prn.provenance import code, environment
+from prn.provenance.code import code_digest, stage_modules
+from prn.provenance.files import atomic_write, sha256_file
+from prn.provenance.sidecars import finish, stale_reason, verify_artefact
 
 
 def test_atomic_write_replaces_whole_or_not_at_all(tmp_path):
@@ -40,7 +41,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     target = tmp_path / "file.txt"
     target.write_text("old", encoding="utf-8")
     code = (
-        "import sys, time; from prn.artifacts import atomic_write\n"
+        "import sys, time; from prn.provenance.files import atomic_write\n"
         "with atomic_write(sys.argv[1]) as t:\n"
         "    t.write_text('new'); print('written', flush=True); time.sleep(60)"
     )
@@ -131,30 +132,6 @@ def test_code_digest_sees_code_and_ignores_comments_and_docstrings(tmp_path, mon
     assert code_digest("s") != digest
 
 
-def test_what_a_source_says_is_remembered_by_its_bytes(tmp_path, monkeypatch, clean_caches):
-    files = {"stages__s": "from prn.room import f\n", "room": "def f():\n    return 1\n"}
-    _package(tmp_path, monkeypatch, **files)
-    digest = code_digest("s")
-    read = []
-    monkeypatch.setattr(code, "read_source", lambda text, whole=code.read_source: read.append(text) or whole(text))
-    _package(tmp_path, monkeypatch)
-    assert (code_digest("s"), read) == (digest, [])
-    _package(tmp_path, monkeypatch, room="def f():\n    return 2\n")
-    assert code_digest("s") != digest
-    assert read == ["def f():\n    return 2\n"]
-    memory = tmp_path / "prn" / "__pycache__" / "code-digests.json"
-    for spoilt in (b"", b"{", b'{"by": "another version", "facts": {}}'):
-        memory.write_bytes(spoilt)
-        _package(tmp_path, monkeypatch, **files)
-        assert code_digest("s") == digest
-    # A package that cannot be written to.
-    memory.unlink()
-    memory.parent.rmdir()
-    memory.parent.touch()
-    _package(tmp_path, monkeypatch)
-    assert code_digest("s") == digest
-
-
 def test_a_tree_says_the_same_where_newer_pythons_have_more_fields():
     node = ast.parse("def f(a, *, b=None): return {**a}").body[0]
     said = code._dump(node)
@@ -206,8 +183,10 @@ def _closures() -> dict[tuple[str, str | None], set[str]]:
 
 
 def _closure(stage: str, method: str | None) -> set[str]:
-    root = Path(code.__file__).parent.parent
-    finder = ModuleFinder(path=[str(root)], excludes=sorted(code.PLUMBING))
+    root = code.PACKAGE.parent
+    modules = (".".join(file.relative_to(root).with_suffix("").parts) for file in (root / "prn").rglob("*.py"))
+    plumbing = [name.removesuffix(".__init__") for name in modules if code.is_plumbing(name)]
+    finder = ModuleFinder(path=[str(root)], excludes=plumbing)
     for name in (f"prn.stages.{stage}", method):
         if name:
             finder.import_hook(name, None, ["run"])
@@ -249,3 +228,19 @@ def test_an_edit_of_a_module_changes_the_digests_of_its_importers_and_of_no_othe
         after = digests()
         assert {cell for cell in cells if after[cell] != before[cell]} == importers(module) != set(), module
         file.write_text(text, encoding="utf-8")
+
+
+def test_peak_memory_is_the_systems_and_a_gpus_where_there_is_one(monkeypatch):
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("this system has no /proc")
+    (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
+    block = bytearray(b"x") * (64 * 2**20)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    found = environment.peak_memory()
+    assert found["peak_gpu_mb"] is None
+    assert found["peak_cpu_mb"] == environment.peak_memory_mb() >= 0.95 * int(line.split()[1]) / 1024
+    assert found["peak_cpu_mb"] > len(block) / 2**20
+    cuda = SimpleNamespace(is_available=lambda: True, max_memory_allocated=lambda: 3 * 2**20)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert environment.peak_memory()["peak_gpu_mb"] == environment.peak_memory_mb() == 3

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from prn import layout
-from prn.code_digest import code_digest
 from prn.config import Settings
 from prn.methods import METHODS
-from prn.provenance import finish
+from prn.provenance.code import code_digest
+from prn.provenance.sidecars import finish
 from prn.stages.report import Staleness
 from prn.views import view
 from tests.unit.reporting_world import make_settings

@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from skimage.measure import label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from prn import layout
 from prn.backbone import Backbone, random_weights
 from prn.prototypes import cluster_prototypes
 from prn.reporting import style
-from prn.reporting.curves import PANELS, Scored, _at, merge_sizes, recall_by_size
+from prn.reporting.curves import PANELS, RankedPredictions, _at, merge_sizes, recall_by_size
 from prn.reporting.distances import _distances, distance_grid
 from prn.reporting.evidence import Evidence, NoEvidence
 from prn.reporting.failures import find_failures
@@ -59,7 +60,7 @@ def test_rows_follow_the_stated_rule() -> None:
 
 
 def test_curves_have_the_areas_of_scikit_learn(evidence: Evidence) -> None:
-    scored = Scored(evidence)
+    scored = RankedPredictions(evidence)
     grid = np.linspace(0, 1, 5001)
     truth, scores = evidence.masks.ravel(), evidence.score_maps.ravel()
     areas = [np.trapezoid(_at(panel.curve(scored), grid, panel.stepped), grid) for panel in PANELS[:3]]
@@ -70,7 +71,7 @@ def test_curves_have_the_areas_of_scikit_learn(evidence: Evidence) -> None:
 
 def test_without_a_mask_there_are_no_pixel_curves(evidence: Evidence) -> None:
     values = {name: getattr(evidence, name) for name in Evidence.__dataclass_fields__}
-    unknown = Scored(Evidence(**{**values, "has_mask": np.arange(12) != 3}))
+    unknown = RankedPredictions(Evidence(**{**values, "has_mask": np.arange(12) != 3}))
     assert [panel.curve(unknown) is None for panel in PANELS] == [False, True, True, True]
     assert recall_by_size([unknown]) == []
 
@@ -85,7 +86,7 @@ def test_recall_by_size_counts_regions(evidence: Evidence) -> None:
             inside = regions == number
             share = (score_map[inside] > threshold[allowed]).mean()
             found[inside.sum() / mask.size >= 0.016].append(bool(share >= 0.5))
-    sizes = {one.name: one for one in recall_by_size([Scored(evidence)])}
+    sizes = {one.name: one for one in recall_by_size([RankedPredictions(evidence)])}
     for large, names in ((False, ["0.4 % to 1.6 %"]), (True, ["1.6 % to 6.4 %", "6.4 % to 100 %"])):
         ours = merge_sizes([[sizes[name]] for name in names])[0]
         assert ours.regions == len(found[large])
@@ -93,7 +94,7 @@ def test_recall_by_size_counts_regions(evidence: Evidence) -> None:
 
 
 def test_failures_are_the_images_on_the_wrong_side(evidence: Evidence) -> None:
-    found = find_failures(Scored(evidence))
+    found = find_failures(RankedPredictions(evidence))
     good, bad = evidence.image_scores[8:], evidence.image_scores[:8]
     assert found.misses[0].path == evidence.paths[int(bad.argmin())]
     assert found.misses[0].share == pytest.approx(np.mean(good >= bad.min()))
@@ -160,7 +161,7 @@ def test_distances_to_the_prototypes_are_drawn_or_their_absence_is_named(tmp_pat
         "view": {"model": {"backbone": "resnet18"}},
         "inputs": {"backbone": "backbone.safetensors", "prototypes": "prototypes.safetensors"},
     }
-    checkpoint = evidence.run.file(tmp_path, "checkpoints", ".safetensors")
+    checkpoint = evidence.run.file(tmp_path, layout.CHECKPOINT)
     checkpoint.parent.mkdir(parents=True)
     save_file({"nothing": torch.zeros(1)}, checkpoint, {"prn": json.dumps(card)})
     with pytest.raises(NoEvidence, match="the prototypes of prn with seed 42 are not kept"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prn.provenance import finish
+from prn.provenance.sidecars import finish
 from prn.reporting import build
 from prn.reporting.lineage import lineage, stage_seconds
 from prn.reporting.wording import groups_of, seconds_text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prn import layout
 from prn.config import TensorSettings
 from prn.datasets.images import TextureTensors
 from prn.reporting.evidence import NoEvidence
@@ -24,7 +25,7 @@ RUN = Run("mvtec", "bottle", "prn", 42)
 def root(tmp_path: Path) -> Path:
     settings = make_settings({"mvtec": ["bottle"]}, ["prn"], [42])
     make_world(tmp_path, settings, predictions=False)
-    card = RUN.file(tmp_path, "checkpoints", ".card.json")
+    card = RUN.file(tmp_path, layout.RUN_CARD)
     data = json.loads(card.read_text(encoding="utf-8"))
     sized = replace(settings, tensors=TensorSettings(size=SIZE))
     data["settings"] = view(sized, "train", "mvtec", "bottle", "prn")
@@ -59,7 +60,7 @@ def test_what_is_not_kept_is_named(root: Path, missing: str, words: str) -> None
 
 
 def test_a_card_without_the_synthesis_is_named(root: Path) -> None:
-    card = RUN.file(root, "checkpoints", ".card.json")
+    card = RUN.file(root, layout.RUN_CARD)
     data = json.loads(card.read_text(encoding="utf-8"))
     del data["settings"]["synthesis"]
     card.write_text(json.dumps(data), encoding="utf-8")

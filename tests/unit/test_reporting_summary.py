@@ -45,13 +45,3 @@ def test_a_mean_over_some_of_the_planned_categories_is_left_out(tmp_path):
 
     assert "ap" not in means(tmp_path / "out", "prn")["mvtec"]
     assert [row["ap"] for row in rows(tmp_path / "out", "prn")] == ["50.0", ""]
-
-
-def test_files_of_variants_that_are_gone_are_removed(tmp_path):
-    write(tmp_path, BOTTLE)
-    write(tmp_path, OTHER)
-    write_summary(tmp_path / "out", results(tmp_path, [BOTTLE, OTHER]))
-
-    write_summary(tmp_path / "out", results(tmp_path, [BOTTLE]))
-
-    assert sorted(file.name for file in (tmp_path / "out").rglob("*.*")) == ["prn.csv", "prn.json"]

@@ -16,12 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from prn import code_digest, layout
-from prn.artifacts import sha256_file
+from prn import layout
 from prn.backbone import random_weights
 from prn.datasets.images import CategoryTensors, TextureTensors, load_textures
 from prn.errors import DataCorrupt, PrnError
 from prn.methods import method_class
+from prn.provenance import code
+from prn.provenance.files import sha256_file
 from prn.resume import SEAL_BYTES, Interrupted, ResumeFile, alone, run_key
 from prn.splits import load_split, save_split
 from prn.stages import train as train_stage
@@ -243,7 +244,7 @@ def bench(prepared, tmp_path, monkeypatch) -> Bench:
     bench.folder = tmp_path / "work"
     shutil.copytree(prepared.folder / "data", bench.folder / "data")
     yield bench
-    code_digest.forget()
+    code.forget()
 
 
 RESUME = "data/checkpoints/mine/part/prn/seed42.resume.pt"
@@ -270,11 +271,11 @@ def edit_settings(bench, monkeypatch) -> None:
 
 def edit_code(bench, monkeypatch) -> None:
     package = bench.folder / "prn"
-    shutil.copytree(code_digest.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     with (package / "model/losses.py").open("a", encoding="utf-8") as file:
         file.write("\nADDED = 1\n")
-    monkeypatch.setattr(code_digest, "PACKAGE", package)
-    code_digest.forget()
+    monkeypatch.setattr(code, "PACKAGE", package)
+    code.forget()
 
 
 def replaced(path: Path) -> None:
@@ -355,14 +356,14 @@ def test_without_a_change_it_goes_on_to_the_same_bytes_and_leaves_no_state(bench
     assert not list((bench.folder / RESUME).parent.glob("*.resume*"))
 
 
-@pytest.mark.parametrize("place", ["_writable", "_run_card"])
+@pytest.mark.parametrize("place", ["save_file", "_run_card"])
 def test_sigterm_while_the_results_are_written(bench, monkeypatch, capsys, place):
     """Nothing of the training is lost: its state goes when all is written."""
     bench.call("train", *CELL)
     expected = (bench.folder / CHECKPOINT).read_bytes()
     (bench.folder / CHECKPOINT).unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(train_stage, place, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(train_stage, place, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
         bench.call("train", *CELL, code=143)
     assert "start again to continue" in capsys.readouterr().err
     bench.call("train", *CELL)
@@ -383,7 +384,7 @@ def test_the_stage_refuses_a_cell_that_is_being_trained(bench, capsys):
 def test_the_command_stopped_from_outside_goes_on_and_under_edited_code_does_not(bench, tmp_path):
     """`python -m prn train` from a copy of the package, stopped twice; then the loss in the copy is edited."""
     package = tmp_path / "code/prn"
-    shutil.copytree(code_digest.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     bench.settings["train"].update(steps=8, checkpoint_minutes=1e-4)  # a state after each step
     command = [sys.executable, "-m", "prn", "train", *CELL, *bench.common()]
     environment = {**os.environ, "PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1"}
@@ -400,16 +401,16 @@ def test_the_command_stopped_from_outside_goes_on_and_under_edited_code_does_not
                 process.send_signal(number)
         return process.wait(), "".join(said)
 
-    code, said = run("step 2/8", signal.SIGTERM)
-    assert (code, "start again to continue" in said) == (143, True), said
-    code, said = run("step 4/8", signal.SIGKILL)
-    assert (code, "continuing after step " in said) == (-signal.SIGKILL, True), said
+    status, said = run("step 2/8", signal.SIGTERM)
+    assert (status, "start again to continue" in said) == (143, True), said
+    status, said = run("step 4/8", signal.SIGKILL)
+    assert (status, "continuing after step " in said) == (-signal.SIGKILL, True), said
     losses = package / "model/losses.py"
     text = losses.read_text(encoding="utf-8")
     losses.write_text(text.replace("return smooth_l1 +", "return 2 * smooth_l1 +"), encoding="utf-8")
     assert losses.read_text(encoding="utf-8") != text
-    code, said = run()
-    assert (code, "belongs to other code" in said, "starting from step 0" in said) == (0, True, True), said
+    status, said = run()
+    assert (status, "belongs to other code" in said, "starting from step 0" in said) == (0, True, True), said
     first = (bench.folder / CHECKPOINT).read_bytes()
     assert run()[0] == 0
     assert (bench.folder / CHECKPOINT).read_bytes() == first

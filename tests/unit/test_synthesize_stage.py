@@ -12,7 +12,7 @@ from prn.datasets.images import TextureTensors, texture_tensors
 from prn.errors import DataMissing
 from prn.splits import load_split, save_split
 from prn.stages.job import Job
-from prn.stages.synthesize import run
+from prn.tools.synthesize import run
 from prn.views import view
 from tests.unit.reporting_world import SIZE, make_settings, make_world
 

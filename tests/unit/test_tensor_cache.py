@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from prn import layout
-from prn.artifacts import sha256_file
 from prn.config import load_settings
 from prn.datasets.images import CategoryTensors
 from prn.errors import DataMissing
+from prn.provenance.files import sha256_file
 from prn.stages import download, index, tensors
+from prn.stages.caches import images_cache, textures_cache
 from prn.stages.job import Job
-from prn.stages.tensors import cached_tensors, cached_textures
 from prn.views import VIEWS, view, view_of_tensors
 from tests.workflow.conftest import make_images
 
@@ -35,20 +35,20 @@ def consumer(tmp_path, monkeypatch) -> Job:
 
 
 def test_it_is_made_when_it_is_needed_and_kept_while_it_is_current(consumer):
-    assert cached_tensors(consumer) == PATH
+    assert images_cache(consumer).artefact == PATH
     loaded = CategoryTensors.load(PATH)
     assert loaded.images.shape == (8 + 4 + 13, 32, 32, 3)
     first, written = sha256_file(PATH), PATH.stat().st_mtime_ns
-    cached_tensors(consumer)
+    images_cache(consumer)
     assert PATH.stat().st_mtime_ns == written
     PATH.unlink()
-    cached_tensors(consumer)
+    images_cache(consumer)
     assert sha256_file(PATH) == first, "the same bytes again"
 
 
 def test_it_is_made_again_from_another_index_another_code_or_without_provenance(consumer):
     def written() -> int:
-        return cached_tensors(consumer).stat().st_mtime_ns
+        return images_cache(consumer).artefact.stat().st_mtime_ns
 
     before = written()
     Path(layout.sidecar(str(PATH))).unlink()
@@ -65,11 +65,11 @@ def test_it_is_made_again_from_another_index_another_code_or_without_provenance(
 def test_changed_textures_of_ones_own_make_a_new_cache(consumer):
     folder = str(Path("images/part/train").absolute())
     download.run(Job("download", {"download": {"sources": {"dtd": folder}}}, "dtd"))
-    first = cached_textures(consumer)
+    first = textures_cache(consumer).artefact
     written = first.stat().st_mtime_ns
-    assert cached_textures(consumer).stat().st_mtime_ns == written
+    assert textures_cache(consumer).artefact.stat().st_mtime_ns == written
     shutil.copy("images/part/train/good/000.png", "images/part/train/good/zzz.png")
-    assert cached_textures(consumer).stat().st_mtime_ns != written
+    assert textures_cache(consumer).artefact.stat().st_mtime_ns != written
 
 
 def test_by_hand_it_is_made_anew(consumer, capsys):
@@ -81,8 +81,8 @@ def test_by_hand_it_is_made_anew(consumer, capsys):
 
 def test_of_several_processes_one_makes_it(consumer, project):
     code = (
-        "from prn.stages.job import Job; from prn.stages.tensors import cached_tensors;"
-        "cached_tensors(Job('evaluate', {'tensors': {'size': 32}}, 'mine', 'part'))"
+        "from prn.stages.job import Job; from prn.stages.caches import images_cache;"
+        "images_cache(Job('evaluate', {'tensors': {'size': 32}}, 'mine', 'part'))"
     )
     environment = {**os.environ, "PYTHONPATH": str(project)}
     command = [sys.executable, "-c", code]
@@ -95,7 +95,7 @@ def test_of_several_processes_one_makes_it(consumer, project):
 def test_images_that_are_gone_are_named(consumer):
     shutil.rmtree("images")
     with pytest.raises(DataMissing, match=r"images of mine are gone.*download\.sources"):
-        cached_tensors(consumer)
+        images_cache(consumer)
 
 
 def test_the_cache_of_a_stage_is_that_of_the_stage_tensors(project):

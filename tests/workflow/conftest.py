@@ -196,6 +196,11 @@ def dvc(folder: Path, *arguments: str, check: bool = True) -> str:
     return run([sys.executable, "-m", "dvc", *arguments], folder, check).stdout
 
 
+def adopt(folder: Path, *arguments: str) -> str:
+    """What `prn adopt` says in a checkout."""
+    return run([sys.executable, "-m", "prn", "adopt", *arguments], folder).stdout
+
+
 def plan(folder: Path, *targets: str) -> dict[str, int]:
     """What the bare snakemake would run in a checkout: rule -> number of jobs."""
     return planned(snakemake(folder, "-n", *(targets or ["all"])))

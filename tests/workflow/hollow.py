@@ -20,12 +20,17 @@ import time
 from pathlib import Path
 
 from prn import layout
-from prn.artifacts import atomic_write
+from prn.provenance.files import atomic_write
 from prn.config import Settings
 from prn.errors import PrnError
 from prn.methods import METHODS
-from prn.provenance import artefact_hash, write_text
+from prn.provenance.files import write_text
+from prn.provenance.sidecars import artefact_hash
+from prn.stages.job import Job
+from prn.stages.names import STAGES
 from prn.strict import from_plain
+
+PAGES = []  # those of the report, set by its stage
 
 
 PICTURE = (
@@ -42,18 +47,20 @@ def make(job):
             time.sleep(0.05)
     if Path(f"fail-{control}").exists():
         raise PrnError(f"{control}: told to fail")
-    artefact, inputs, beside = globals()[f"_{job.stage}"](job)
-    own = {"index": {}, "train": layout.TEXTURES}.get(job.stage)
+    inputs = globals()[f"_{job.stage}"](job)
+    beside = [job.path(pattern) for pattern in STAGES[job.stage].beside]
+    beside += PAGES if job.stage == "report" else []
+    own = {"index": job, "train": Job("tensors", {}, **layout.TEXTURES)}.get(job.stage)
     reads = own is not None and (job.stage == "index" or METHODS[job.view["method"]].textures)
     facts = [job.view, {str(path): artefact_hash(path) for path in inputs}]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     size = int(os.environ.get("HOLLOW_BYTES", "0")) if job.stage == "train" else 0
-    with atomic_write(artefact) as temporary, temporary.open("w") as file:
+    with atomic_write(job.artefact) as temporary, temporary.open("w") as file:
         file.write(_text(job, digest))
         file.write("x" * size)
     for path in beside:
         write_text(path, digest)
-    job.finish(artefact, inputs, listing=job.listing(**own) if reads else "")
+    job.finish(inputs, listing=own.listing() if reads else "")
 
 
 def _text(job, digest):
@@ -70,48 +77,45 @@ def _text(job, digest):
 
 def _download(job):
     write_text(f"data/archives/{job.dataset}/part.tar", job.dataset)
-    return job.path(layout.RECEIPT), [], []
+    return []
 
 
 def _index(job):
-    return job.path(layout.INDEX), [job.path(layout.RECEIPT)], []
+    return [job.path(layout.RECEIPT)]
 
 
 def _split(job):
-    return job.path(layout.SPLIT), [job.path(layout.INDEX)], []
+    return [job.path(layout.INDEX)]
 
 
 def _weights(job):
-    return layout.path(layout.BACKBONE, backbone=job.view["model"]["backbone"]), [], []
+    return []
 
 
 def _prototypes(job):
-    backbone = layout.path(layout.BACKBONE, backbone=job.view["model"]["backbone"])
-    return job.prototypes(), [job.path(layout.SPLIT), job.path(layout.INDEX), backbone], []
+    return [job.path(layout.SPLIT), job.path(layout.INDEX), job.path(layout.BACKBONE)]
 
 
 def _train(job):
     entry = METHODS[job.view["method"]]
     inputs = [job.path(layout.SPLIT), job.path(layout.INDEX)]
     if entry.backbone:
-        inputs.append(layout.path(layout.BACKBONE, backbone=job.view["model"]["backbone"]))
+        inputs.append(job.path(layout.BACKBONE))
     if entry.prototypes and "prototypes" in job.view:
-        inputs.append(job.prototypes())
+        inputs.append(job.path(layout.PROTOTYPES))
     if entry.textures:
         inputs.append(layout.path(layout.RECEIPT, **layout.TEXTURES))
     with Path("trained").open("a") as file:
         print(job.label, file=file)
-    return job.path(layout.CHECKPOINT), inputs, [job.path(layout.TRAINING_LOG), job.path(layout.RUN_CARD)]
+    return inputs
 
 
 def _predict(job):
-    inputs = [job.path(layout.CHECKPOINT), job.path(layout.SPLIT), job.path(layout.INDEX)]
-    return job.path(layout.PREDICTIONS), inputs, [job.path(layout.TIMING)]
+    return [job.path(layout.CHECKPOINT), job.path(layout.SPLIT), job.path(layout.INDEX)]
 
 
 def _evaluate(job):
-    inputs = [job.path(layout.PREDICTIONS), job.path(layout.CHECKPOINT), job.path(layout.SPLIT), job.path(layout.INDEX)]
-    return job.path(layout.METRICS), inputs, []
+    return [job.path(layout.PREDICTIONS), job.path(layout.CHECKPOINT), job.path(layout.SPLIT), job.path(layout.INDEX)]
 
 
 def _rows():
@@ -136,8 +140,8 @@ def _report(job):
     picture.write_bytes(base64.b64decode(PICTURE))
     files = sorted(Path("data/metrics").glob("*/*/*/seed*.json"))
     runs = [name for name, run in settings.benchmark.datasets.items() if run.categories and run.variants]
-    pages = [path for path in layout.report_pages(runs) if path != layout.RESULTS]
-    return Path(layout.RESULTS), [file for file in files if not file.name.endswith(".prov.json")], pages
+    PAGES[:] = [path for path in layout.report_pages(runs) if path != layout.RESULTS]
+    return [file for file in files if not file.name.endswith(".prov.json")]
 '''
 SOURCE = SOURCE.strip() + "\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import dvc, environment, plan, run, snakemake
+from tests.workflow.conftest import adopt, dvc, environment, plan, run, snakemake
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "all"]
@@ -105,9 +105,10 @@ def test_a_killed_job_a_killed_snakemake_and_an_interrupted_one(hollow, held):
     release(hollow)
     (hollow / CHECKPOINT).parent.mkdir(parents=True, exist_ok=True)
     (hollow / CHECKPOINT).write_text("half", encoding="utf-8")
-    assert "unlock" in snakemake(hollow, "all", check=False)
+    assert "rerun-incomplete" in snakemake(hollow, "all", check=False)
+    assert "unlock" in snakemake(hollow, "--rerun-incomplete", "all", check=False)
     snakemake(hollow, "--unlock")
-    snakemake(hollow, "all")
+    snakemake(hollow, "--rerun-incomplete", "all")
     assert "half" not in (hollow / CHECKPOINT).read_text(encoding="utf-8")
     assert plan(hollow) == {}
     assert trainings(hollow) == {"mine/part/prn": 1, "mine/part/mean-image": 1}, "nothing finished is done twice"
@@ -121,6 +122,7 @@ def test_a_job_that_ended_after_snakemake_was_killed_is_not_done_twice(hollow, h
     release(hollow)  # the job, an orphan now, goes on to its end
     wait_for((hollow / f"{CHECKPOINT}.prov.json").exists)
     snakemake(hollow, "--unlock")
+    adopt(hollow)
     assert "train" not in plan(hollow)
     snakemake(hollow, "all")
     assert trainings(hollow)["mine/part/prn"] == 1
@@ -133,6 +135,7 @@ def test_a_killed_dvc(hollow, held):
     process.wait(WAIT_S)
     release(hollow)
     snakemake(hollow, "--unlock")
+    adopt(hollow)
     dvc(hollow, "repro")
     assert plan(hollow) == {}
     assert "up to date" in dvc(hollow, "status")

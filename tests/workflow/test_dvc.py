@@ -9,11 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.workflow.conftest import commit, dvc, plan, planned, run, set_parameter, snakemake
+from tests.workflow.conftest import adopt, commit, dvc, plan, run, set_parameter, snakemake
 
 pytestmark = pytest.mark.slow
 NOTHING = "Nothing to be done"
+
+
+PHASES = ("download", "index", "split", "prototypes", "train", "evaluate", "report")
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file of a work folder with the time and the size of its last writing; Python's own caches left out."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
 
 
 def check_that_nothing_is_to_be_done(folder: Path) -> None:
@@ -52,7 +62,7 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     check_that_nothing_is_to_be_done(hollow)
     commit(hollow, "results")
 
-    # A comment, a docstring and time stamps rerun nothing; DVC takes the docstring up without running a phase.
+    # A comment, a docstring and time stamps rerun nothing; the docstring wakes DVC's phases, which find nothing to do.
     with (hollow / "params.yaml").open("a", encoding="utf-8") as file:
         file.write("# a remark\n")
     code = hollow / "prn/model/losses.py"
@@ -60,7 +70,9 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     for path in (hollow / "data").rglob("*"):
         os.utime(path)
     assert plan(hollow) == {}
-    assert ran(dvc(hollow, "repro")) == {"code"}
+    said = dvc(hollow, "repro")
+    assert ran(said) == set(PHASES)
+    assert jobs(said) == []
     check_that_nothing_is_to_be_done(hollow)
 
     # DVC first, Snakemake second, after a change of the test-time setting: no training.
@@ -92,7 +104,7 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     assert "data/tensors" not in tracked
     commit(hollow, "a smaller limit")
 
-    # A clone with pulled files has no records: what matches is taken over, a changed setting is not silently stale.
+    # A clone with pulled files has no records: Snakemake refuses them until `prn adopt` has taken over what matches.
     remote = hollow.parent / "remote"
     dvc(hollow, "remote", "add", "--default", "store", str(remote))
     commit(hollow, "a remote")
@@ -101,26 +113,35 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     run(["git", "clone", "-q", str(hollow), str(clone)], hollow)
     dvc(clone, "pull")
     assert not (clone / "data/predictions").exists()
-    assert "taken over" in snakemake(clone, "-n", "all")
+    assert "prn adopt" in snakemake(clone, "-n", "all", check=False)
+    assert "up to date" in dvc(clone, "repro"), "DVC knows the files by their hashes, and asks Snakemake nothing"
+    before = files_of(clone)
+    # Two receipts, index, split, encoder, prototypes, two checkpoints, two files of metrics, the results.
+    assert "11 artefacts match" in (said := adopt(clone, "--dry-run")), said
+    assert files_of(clone) == before
+    adopt(clone)
     check_that_nothing_is_to_be_done(clone)
+
+    # What does not match today's settings is made again, with what follows.
     shutil.rmtree(clone / ".snakemake")
     set_parameter(clone, "variants.prn", {"train": {"learning_rate": 0.5}})
+    said = adopt(clone)
+    assert "checkpoints/mine/part/prn/seed42.safetensors: the settings have changed" in said
     assert plan(clone) == {"train": 1, "predict": 1, "evaluate": 1, "report": 1}
     assert changed_stages(clone) >= {"train", "evaluate", "report"}
     done = dvc(clone, "repro")
     assert sorted(jobs(done)) == ["evaluate", "predict", "report", "train"]
     assert NOTHING in snakemake(clone, "all")
 
-    # Neither are results of other images: without records only their listing tells, that of the textures too.
+    # Neither are results of other images, those of the textures among them.
     shutil.rmtree(clone / ".snakemake")
     added = clone.parent / "images/part/test/good/900.png"
     shutil.copy(added.with_name("000.png"), added)
-    assert "the images that it was made from are not those of today" in (said := snakemake(clone, "-n", "all"))
-    assert {"index", "split", "train"} <= set(planned(said))
-    shutil.rmtree(clone / ".snakemake")
+    assert "the images that it was made from are not those of today" in adopt(clone, "--dry-run")
     added.rename(added.parents[2] / "train/good/900.png")
-    assert "checkpoints/mine/part/prn/seed42.safetensors: the images that" in snakemake(clone, "-n", "all")
+    assert "checkpoints/mine/part/prn/seed42.safetensors: the images that" in adopt(clone, "--dry-run")
     (added.parents[2] / "train/good/900.png").unlink()
+    adopt(clone)
 
     # A moved folder is the same project.
     moved = clone.rename(hollow.parent / "moved to another place")
@@ -184,6 +205,20 @@ def test_one_leaf_of_every_section_in_both_plans(hollow):
     (hollow / "params.yaml").write_text(original, encoding="utf-8")
     set_parameter(hollow, "benchmark.seeds", [42, 43])
     assert plan(hollow) == {"split": 1, "prototypes": 1, "train": 2, "predict": 2, "evaluate": 2, "report": 1}
+
+
+@pytest.mark.timeout(600)
+def test_an_experiment_of_dvc(hollow):
+    """`dvc exp run -S` changes a setting and runs what follows from it, with the records of the work folder."""
+    dvc(hollow, "repro")
+    commit(hollow, "results")
+    trained = (hollow / "trained").read_text(encoding="utf-8")
+    said = dvc(hollow, "exp", "run", "--name", "shorter", "-S", "train.steps=3")
+    assert sorted(jobs(said)) == ["evaluate", "predict", "report", "train"]
+    assert yaml.safe_load((hollow / "params.yaml").read_text(encoding="utf-8"))["train"]["steps"] == 3
+    assert (hollow / "trained").read_text(encoding="utf-8") == f"{trained}mine/part/prn\n"
+    assert "shorter" in dvc(hollow, "exp", "show", "--no-pager")
+    check_that_nothing_is_to_be_done(hollow)
 
 
 @pytest.mark.timeout(600)

@@ -1,7 +1,9 @@
 # Settings, cells and helpers that every phase uses.
 import json
+import os
 import sys
 from functools import lru_cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -16,7 +18,7 @@ from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
 from prn.methods import METHODS
-from prn.code_digest import code_digest
+from prn.provenance.code import code_digest
 
 try:
     SETTINGS = parse_settings(config)
@@ -109,16 +111,16 @@ for variant in SETTINGS.variants:
 
 
 def made(artefact):
-    """An input as two: the file itself, whose time stamp is ignored, and its digest file, which counts.
+    """An input that is made again only because a rule reads it: the file, and the digest file that stands for it.
 
-    For files that are made again only because someone reads them. What `kept` asks for is made again anyhow, so its
-    readers name the digest alone: half the files for Snakemake to look at.
+    The time stamp of the file itself is ignored, so that a touched or copied file reruns nothing; the digest file
+    changes with its bytes. What `kept` asks for is made anyhow: its readers name the digest file alone.
     """
     return [ancient(artefact), digest_file(artefact)]
 
 
-# The tensors are a cache that the stages make themselves (prn/stages/tensors.py): no rule knows the files. What they
-# are made from is the input of whoever reads them, and the code that makes them is part of the reader's own.
+# The cached images (data/tensors) are made by the stages that read them (prn/stages/caches.py); no rule knows the files.
+# What they are made from is an input of the rules of these stages, and the code that makes them counts with theirs.
 TEXTURES_SOURCE = layout.RECEIPT.format(**layout.TEXTURES)
 
 
@@ -207,3 +209,20 @@ def train_inputs(wildcards):
     if needs(wildcards.variant, "textures"):
         files += made(TEXTURES_SOURCE)
     return files
+
+
+def refuse_files_without_records():
+    """Snakemake takes files of which it has no record as they are, also where they were made with other settings."""
+    records = [*Path(".snakemake").glob("metadata/*"), *Path(".snakemake").glob("metadata.db")]
+    if records or "PRN_ADOPTING" in os.environ or not workflow.is_main_process:
+        return
+    found = next((file for file in kept(CELLS) if Path(file).exists()), None)
+    if found is not None:
+        raise WorkflowError(
+            f"{found} and what else lies here was not made by this Snakemake, or its records (.snakemake) are lost."
+            " `python -m prn adopt` (with the --preset and --root of this run) judges the files by their provenance and"
+            " takes over those that match."
+        )
+
+
+refuse_files_without_records()

@@ -15,7 +15,7 @@ rule download:
     output:
         outputs(layout.RECEIPT),
     log:
-        "data/logs/download/{dataset}.log",
+        layout.log_of("download", "dataset"),
     priority: 1
     retries: 1
     localrule: True  # on a cluster often the login node alone reaches the internet
@@ -35,7 +35,7 @@ rule index:
     output:
         outputs(layout.INDEX),
     log:
-        "data/logs/index/{dataset}.{category}.log",
+        layout.log_of("index", "dataset", "category"),
     priority: 1
     conda:
         "../envs/prn.yaml"

@@ -15,7 +15,7 @@ rule predict:
         outputs(layout.PREDICTIONS),
         layout.TIMING,
     log:
-        "data/logs/predict/{dataset}.{category}.{variant}.seed{seed}.log",
+        layout.log_of("predict", "dataset", "category", "variant", "seed"),
     conda:
         "../envs/prn.yaml"
     threads: lambda wildcards: resolved(wildcards.variant).predict.threads
@@ -31,8 +31,8 @@ rule predict:
 
 rule evaluate:
     input:
-        # Without the digest a changed setting of `predict` would stop there: Snakemake looks no further over inputs
-        # that are all ancient, not even at the parameters below.
+        # The digest file must be among the inputs: if all of them were `ancient`, Snakemake would not see that `predict`
+        # has to run again.
         made(layout.PREDICTIONS),
         ancient(layout.TIMING),
         digest_file(layout.CHECKPOINT),
@@ -50,7 +50,7 @@ rule evaluate:
         digest_file(layout.METRICS),
         sidecar(layout.METRICS),
     log:
-        "data/logs/evaluate/{dataset}.{category}.{variant}.seed{seed}.log",
+        layout.log_of("evaluate", "dataset", "category", "variant", "seed"),
     conda:
         "../envs/prn.yaml"
     params:

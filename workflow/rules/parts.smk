@@ -1,5 +1,5 @@
 # A part of the benchmark by name: `snakemake --cores 8 mvtec`, `bottle`, `prn-unet`, `table4`.
-from prn.parts import parts
+from prn.reporting.parts import parts
 
 for part, members in parts(CELLS, reserved=[rule.name for rule in workflow.rules]).items():
 

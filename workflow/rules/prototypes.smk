@@ -10,7 +10,7 @@ rule weights:
     output:
         outputs(layout.BACKBONE),
     log:
-        "data/logs/weights/{backbone}.log",
+        layout.log_of("weights", "backbone"),
     priority: 1
     localrule: True  # may be downloaded, as archives
     conda:
@@ -30,7 +30,7 @@ rule prototypes:
     output:
         outputs(layout.PROTOTYPES),
     log:
-        "data/logs/prototypes/{dataset}.{category}.{digest}.log",
+        layout.log_of("prototypes", "dataset", "category", "digest"),
     priority: 1
     conda:
         "../envs/prn.yaml"

@@ -12,7 +12,7 @@ rule split:
     output:
         outputs(layout.SPLIT),
     log:
-        "data/logs/split/{dataset}.{category}.seed{seed}.log",
+        layout.log_of("split", "dataset", "category", "seed"),
     priority: 1
     conda:
         "../envs/prn.yaml"

@@ -15,7 +15,7 @@ rule train:
         layout.TRAINING_LOG,
         layout.RUN_CARD,
     log:
-        "data/logs/train/{dataset}.{category}.{variant}.seed{seed}.log",
+        layout.log_of("train", "dataset", "category", "variant", "seed"),
     priority: 1  # what trainings wait for, and they, go first: they are the longest jobs
     conda:
         "../envs/prn.yaml"

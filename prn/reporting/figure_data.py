@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prn.reporting.curves import PANELS, Scored, SizeRecall, heights, recall_by_size
+from prn.reporting.curves import PANELS, RankedPredictions, SizeRecall, heights, recall_by_size
 from prn.reporting.grids import colour_range
 from prn.reporting.results import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
+class FigureData:
     """A run in a few kilobytes, and some of its score maps.
 
     image_scores, defective: N; curves: the height of each of `PANELS` on its grid, None where there is none;
@@ -26,16 +26,16 @@ class Digest:
     maps: dict[str, np.ndarray]
 
 
-def digest(scored: Scored, keep: list[str]) -> Digest:
+def figure_data(ranked: RankedPredictions, keep: list[str]) -> FigureData:
     """The digest of a run; `keep` names the images whose score maps it holds."""
-    shown = scored.evidence
+    shown = ranked.evidence
     places = {path: place for place, path in enumerate(shown.paths)}
-    return Digest(
+    return FigureData(
         run=shown.run,
         image_scores=shown.image_scores,
         defective=shown.defective,
-        curves=[heights(panel, scored) for panel in PANELS],
-        sizes=recall_by_size([scored]),
+        curves=[heights(panel, ranked) for panel in PANELS],
+        sizes=recall_by_size([ranked]),
         scale=colour_range(shown),
         maps={path: shown.score_maps[places[path]].copy() for path in keep if path in places},
     )

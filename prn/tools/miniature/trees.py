@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.random import RandomState
 
-from prn.datasets.miniature.archives import Files
-from prn.datasets.miniature.categories import (
+from prn.tools.miniature.archives import Files
+from prn.tools.miniature.categories import (
     CATEGORIES,
     DEFECTIVE,
     DISC,
@@ -22,7 +22,7 @@ from prn.datasets.miniature.categories import (
     TRAIN_NORMAL,
     Category,
 )
-from prn.datasets.miniature.photographs import photograph
+from prn.tools.miniature.photographs import photograph
 
 # Photographs that no category and no foreign material is cut from.
 TEXTURES = ("astronaut.png", "camera.png", "chelsea.png", "coins.png", "ihc.png", "page.png", "rocket.jpg", "text.png")

@@ -19,7 +19,7 @@ import torch
 
 from prn.backbone import Backbone, random_weights
 from prn.config import BatchSettings, Settings
-from prn.devices import compute_device, one_gpu
+from prn.devices import one_gpu, torch_device
 from prn.fitting import FitInputs, FitReport
 from prn.methods import METHODS, method_class
 from prn.prototypes import cluster_prototypes
@@ -55,7 +55,7 @@ class Cost:
 
 def probe(settings: Settings) -> Cost:
     """The cost of a resolved variant. Raises `PrnError` where the memory does not suffice even for a small batch."""
-    entry, device = METHODS[settings.method], compute_device()
+    entry, device = METHODS[settings.method], torch_device()
     torch.set_num_threads(settings.train.threads)
     inputs = random_inputs(settings.tensors.size)
     weights, prototypes, prototypes_s = None, None, 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import RandomState
 from scipy import ndimage
 
-from prn.datasets.miniature.photographs import photograph
+from prn.tools.miniature.photographs import photograph
 
 
 @dataclass(frozen=True, slots=True)

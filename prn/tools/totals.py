@@ -16,8 +16,8 @@ from prn.config import Settings, resolve_variant
 from prn.datasets.registry import dataset_names, find
 from prn.datasets.rows import read_index
 from prn.inference import TIMING_BUDGET_S
-from prn.probe import Cost, steps_of
 from prn.strict import to_plain
+from prn.tools.probe import Cost, steps_of
 
 # What a probe depends on: two variants that agree in it share one.
 SHAPE = ("method", "model", "methods")
@@ -171,7 +171,7 @@ def evaluation_seconds(settings: Settings, clock: Callable[[], float]) -> float:
     """Seconds an image of the evaluation, from random maps of 16 images."""
     import numpy as np
 
-    from prn.evaluation import Scored, evaluate
+    from prn.evaluation import ScoredTestSet, evaluate
 
     size = settings.tensors.size
     random = np.random.default_rng(0)
@@ -179,7 +179,7 @@ def evaluation_seconds(settings: Settings, clock: Callable[[], float]) -> float:
     masks = np.zeros((16, size, size), np.uint8)
     masks[4:, : size // 5, : size // 5] = 1
     labels = (np.arange(16) >= 4).astype(int)
-    scored = Scored(random.random(16), labels, ["a"] * 16, 0, lambda: [(maps, masks)])
+    scored = ScoredTestSet(random.random(16), labels, ["a"] * 16, 0, lambda: [(maps, masks)])
     started = clock()
     evaluate(scored, settings.evaluate)
     return (clock() - started) / 16

@@ -7,16 +7,15 @@ import cv2
 import numpy as np
 from matplotlib.colors import Normalize
 
-from prn import layout
-from prn.artifacts import atomic_write
 from prn.datasets.images import read_image, resize_image
 from prn.datasets.layout import IMAGE_SUFFIXES
 from prn.errors import DataMissing, SettingsError
 from prn.inference import predict
 from prn.predictions import save_predictions
+from prn.provenance.files import atomic_write
 from prn.reporting.mosaic import overlay
+from prn.stages.fitted import fitted_method
 from prn.stages.job import Job
-from prn.stages.predict import load_method
 
 SCORES, MAPS = "scores.csv", "score_maps.npz"
 
@@ -32,7 +31,7 @@ def run(job: Job, images: Path, out: Path, overlays: bool = False) -> None:
     names = image_names(images)
     if out.resolve().is_relative_to(images.resolve()):
         raise SettingsError(f"--out {out}: lies in the folder of the images; name one outside of it")
-    method, _ = load_method(job, job.needed(job.path(layout.CHECKPOINT), "train"))
+    method, _ = fitted_method(job)
     size, batch_size = job.settings.tensors.size, job.settings.predict.batch_size
     parts = []
     for start in range(0, len(names), batch_size):

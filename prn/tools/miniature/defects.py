@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import RandomState
 from scipy import ndimage
 
-from prn.datasets.miniature.photographs import photograph
-from prn.datasets.miniature.views import Scene
+from prn.tools.miniature.photographs import photograph
+from prn.tools.miniature.views import Scene
 
 Operation = Callable[[np.ndarray, np.ndarray, Scene, RandomState], np.ndarray]
 

@@ -13,7 +13,7 @@ def run(job: Job) -> None:
 
     Raises `DataCorrupt` when there is any.
     """
-    index = job.needed(job.path(layout.INDEX), "index")
+    index = job.needed(layout.INDEX)
     rows = read_index(index)
     report = verify(tree_root(job), rows, job.dataset, job.category)
     for line in report.lines():

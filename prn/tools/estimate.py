@@ -9,11 +9,11 @@ from prn.datasets.capacity import free_memory
 from prn.datasets.images import cores
 from prn.devices import gpu_count
 from prn.errors import PrnError
-from prn.estimate import as_text, distinct, estimate, evaluation_seconds, folder_free, jobs_side_by_side
-from prn.probe import Cost, probe_alone
-from prn.provenance import device_name
+from prn.provenance.environment import device_name
 from prn.stages.job import Job
 from prn.strict import to_plain
+from prn.tools.probe import Cost, probe_alone
+from prn.tools.totals import as_text, distinct, estimate, evaluation_seconds, folder_free, jobs_side_by_side
 
 
 def run(job: Job, given_cores: int | None = None) -> None:

@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from prn.artifacts import atomic_write, sha256_file
-from prn.datasets.miniature.archives import write_folder, write_tar, write_zip
-from prn.datasets.miniature.layouts import (
+from prn.provenance.files import atomic_write, sha256_file
+from prn.tools.miniature.archives import write_folder, write_tar, write_zip
+from prn.tools.miniature.trees import (
     btad_files,
     dagm_files,
     dtd_files,

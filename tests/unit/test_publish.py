@@ -15,7 +15,7 @@ from PIL import Image
 from prn.cli import main
 from prn.errors import DataCorrupt, DataMissing, SettingsError
 from prn.reporting import build
-from prn.reporting.publish import _compact, publish
+from prn.tools.publish import _compact, publish
 from tests.unit.reporting_world import make_settings, make_world
 
 DAY = datetime.date(2026, 3, 1)
@@ -85,19 +85,113 @@ def test_pictures_get_smaller_and_stay_what_they_are(tmp_path: Path) -> None:
     assert _compact(tmp_path / "bars.png") == (".png", (tmp_path / "bars.png").read_bytes())
 
 
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def test_publishing_again_replaces_what_was_published_and_nothing_else(finished: Path, tmp_path: Path) -> None:
     target = tmp_path / "reports"
     publish(finished, target, DAY)
-    before = {file.name: file.read_bytes() for file in target.rglob("*") if file.is_file()}
-    (target / "notes.md").write_text("a page of somebody's own", encoding="utf-8")
+    before = files_in(target)
+    own = {"notes.md": b"a page of somebody's own", "figures/my-photo.jpg": b"a photograph", "data.bin": b"data"}
+    for name, data in own.items():
+        (target / name).write_bytes(data)
     leftover = target / "figures/dagm/bars.png"
     leftover.parent.mkdir()
     leftover.write_bytes(b"of an earlier preset")
+    with (target / "SHA256SUMS").open("a", encoding="utf-8") as sums:
+        sums.write(f"{hashlib.sha256(leftover.read_bytes()).hexdigest()}  figures/dagm/bars.png\n")
     publish(finished, target, DAY)
-    assert (target / "notes.md").is_file()
-    (target / "notes.md").unlink()
-    assert {file.name: file.read_bytes() for file in target.rglob("*") if file.is_file()} == before
+    assert files_in(target) == before | own
     assert not leftover.parent.exists()
+
+
+def test_a_folder_that_is_no_report_keeps_what_it_holds(finished: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(finished.parents[1])
+    with pytest.raises(SettingsError, match=r"--to \.: the report to publish lies in it"):
+        publish(Path("runs/small"), Path(), DAY)
+    site = tmp_path / "site"
+    (site / "figures").mkdir(parents=True)
+    (site / "figures/my-photo.jpg").write_bytes(b"a photograph")
+    with pytest.raises(SettingsError, match="no earlier report"):
+        publish(finished, site, DAY)
+    assert files_in(site) == {"figures/my-photo.jpg": b"a photograph"}
+
+
+def test_nothing_behind_a_link_is_touched(finished: Path, tmp_path: Path) -> None:
+    target, photos = tmp_path / "reports", tmp_path / "photos"
+    publish(finished, target, DAY)
+    shutil.move(target / "figures", photos)
+    (photos / "my-photo.jpg").write_bytes(b"a photograph")
+    before = files_in(photos)
+    (target / "figures").symlink_to(photos)
+    with pytest.raises(SettingsError, match="figures: a link"):
+        publish(finished, target, DAY)
+    (target / "figures").unlink()
+    (target / "figures").mkdir()
+    (target / "figures/mvtec").symlink_to(photos)
+    with pytest.raises(SettingsError, match="figures/mvtec: a link"):
+        publish(finished, target, DAY)
+    assert files_in(photos) == before
+
+
+def test_a_file_in_the_way_stops_before_anything_is_moved(finished: Path, tmp_path: Path) -> None:
+    target = tmp_path / "reports"
+    target.mkdir()
+    (target / "cost.md").write_text("my own notes", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"cost\.md: not of the report"):
+        publish(finished, target, DAY)
+    assert files_in(target) == {"cost.md": b"my own notes"}
+
+
+def test_a_publishing_that_was_killed_is_repeated(finished: Path, tmp_path: Path, monkeypatch) -> None:
+    target, moved = tmp_path / "reports", []
+    publish(finished, target, DAY)
+    before = files_in(target)
+    replace = Path.replace
+
+    def killed(file: Path, to: Path) -> Path:
+        moved.append(to.name)
+        if len(moved) == 7:
+            raise KeyboardInterrupt
+        return replace(file, to)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(finished, target, DAY)
+    monkeypatch.undo()
+    publish(finished, target, DAY)
+    assert files_in(target) == before
+
+
+def test_a_list_that_names_files_elsewhere_deletes_nothing(finished: Path, tmp_path: Path) -> None:
+    target = tmp_path / "reports"
+    publish(finished, target, DAY)
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with (target / "SHA256SUMS").open("a", encoding="utf-8") as sums:
+        sums.write(f"{'0' * 64}  ../mine.txt\n")
+    with pytest.raises(DataCorrupt, match="names no file of this report"):
+        publish(finished, target, DAY)
+    assert (tmp_path / "mine.txt").is_file()
+
+
+def test_the_report_deletes_only_its_own(source: Path) -> None:
+    """A variant less: its files go; a person's own files stay, and what a link leads to."""
+    folder = source / "reports"
+    (folder / "figures/my-photo.jpg").write_bytes(b"a photograph")
+    (folder / "metrics/mine.json").write_text("{}", encoding="utf-8")
+    assert (folder / "metrics/untrained.json").is_file()
+    build(source, make_settings({"mvtec": ["bottle"]}, ["prn"], [42], preset="small"))
+    assert not (folder / "metrics/untrained.json").exists()
+    assert not (folder / "runs/mvtec/bottle/untrained").exists()
+    assert (folder / "figures/my-photo.jpg").is_file()
+    assert (folder / "metrics/mine.json").is_file()
+    shutil.move(folder / "runs", source / "elsewhere")
+    (folder / "runs").symlink_to(source / "elsewhere")
+    kept = files_in(source / "elsewhere")
+    with pytest.raises(SettingsError, match="runs: a link"):
+        build(source, make_settings({"mvtec": ["bottle"]}, ["prn"], [42], preset="small"))
+    assert files_in(source / "elsewhere") == kept
 
 
 @pytest.mark.parametrize("name", ["mvtec.md", "results.csv", "figures/mvtec/bars.png"])
@@ -123,7 +217,7 @@ def test_metrics_that_moved_on_are_refused(source: Path, tmp_path: Path) -> None
 def test_what_cannot_be_published(tmp_path: Path, finished: Path) -> None:
     with pytest.raises(DataMissing, match="prn report"):
         publish(tmp_path, tmp_path / "elsewhere", DAY)
-    with pytest.raises(SettingsError, match="--from"):
+    with pytest.raises(SettingsError, match="the report to publish lies in it"):
         publish(finished, finished / "reports", DAY)
 
 

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from prn.artifacts import atomic_write
+from prn.provenance.files import atomic_write
 
 _DATE = (2023, 6, 18, 0, 0, 0)
 _MTIME = 1687046400  # the same day in seconds since 1970, UTC

@@ -1,20 +1,24 @@
 """Publishing: a preset's finished pages, checked and made small enough for git, copied to `reports/`."""
 
 import datetime
+import os
 import re
+import tempfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from prn.artifacts import atomic_write
 from prn.errors import DataCorrupt, DataMissing, SettingsError
-from prn.reporting.document import GENERATED, write_text
+from prn.provenance.files import atomic_write, sha256_file, write_text
+from prn.reporting.document import GENERATED
 from prn.reporting.html import HTML
 from prn.reporting.results import Row, from_csv, read_results
-from prn.reporting.sums import SUMS, checked_files, report_files, write_sums
+from prn.reporting.sums import SUMS, check_place, checked_files, own_files, remove_files, write_sums
 
 RESULTS, FIRST_PAGE, MAIN = "results.csv", "README.md", "reports"
+FOR_TOOLS = ("metrics", "plots")  # folders that experiment tools read in the work folder
 JPEG_QUALITY = 78
 LARGE = 500 * 1024  # the limit of the project's commit hook
 _PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
@@ -23,34 +27,63 @@ _PRESET = re.compile(re.escape(GENERATED) + r" \(preset `([^`]+)`\)")
 def publish(source: Path, target: Path, today: datetime.date) -> str:
     """Copy the report of the work folder `source` into `target`, in place of what was published there; a summary.
 
-    Photographs become JPEG, the contact sheets of the synthesis keep 128 colours, `report.html` stays behind. `target`
-    is `reports` or, for a run that stands beside the main one, a folder in it.
+    Photographs become JPEG, the contact sheets of the synthesis keep 128 colours, `report.html` and the files for
+    experiment tools stay behind. `target` is `reports` or, for a run that stands beside the main one, a folder in it.
+    The new report is whole before a file of the old one is touched; what the old one does not list stays as it is.
     Raises `DataMissing` where a report or the metrics behind it are missing, `DataCorrupt` for a page, picture or
-    number that is not what the report was made with, `SettingsError` when both folders are the same.
+    number that is not what the report was made with, `SettingsError` for a target that is no place for a report.
     """
-    folder = source / "reports"
-    if folder.resolve() == target.resolve():
-        raise SettingsError(f"--from {source}: its pages are {target} already; name a preset's folder, runs/<preset>")
+    folder = source / MAIN
+    if source.resolve().is_relative_to(target.resolve()) or folder.resolve() == target.resolve():
+        raise SettingsError(f"--to {target}: the report to publish lies in it; name another folder")
     files = checked_files(folder)
     rows = from_csv((folder / RESULTS).read_text(encoding="utf-8"))
     check_results(source, rows)
     preset = _preset(folder)
-    for file in report_files(target):
-        (target / file).unlink()
+    check_place(target)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=target) as temporary:
+        new = Path(temporary)
+        names = _write_published(folder, files, new, _dating(preset, target, today))
+        _swap(new, target, names)
+    return _summary(target, preset, rows)
+
+
+def _write_published(folder: Path, files: list[Path], new: Path, dated: Callable[[str], str]) -> list[str]:
+    """Write the published form of a report's files into the folder `new`; their names in it."""
+    files = [file for file in files if file.name != HTML and file.parts[0] not in FOR_TOOLS]
     pictures = {file: _compact(folder / file) for file in files if file.suffix == ".png"}
     renamed = {file.as_posix(): file.with_suffix(ending).as_posix() for file, (ending, _) in pictures.items()}
     for file in files:
         if file in pictures:
             ending, data = pictures[file]
-            _write(target / file.with_suffix(ending), data)
+            _write(new / file.with_suffix(ending), data)
         elif file.suffix == ".md":
             text = _page((folder / file).read_text(encoding="utf-8"), renamed)
-            write_text(target / file, _dated(text, preset, target, today) if file.as_posix() == FIRST_PAGE else text)
-        elif file.name != HTML:
-            _write(target / file, (folder / file).read_bytes())
-    _remove_empty_folders(target)
-    write_sums(target)
-    return _summary(target, preset, rows)
+            write_text(new / file, dated(text) if file.as_posix() == FIRST_PAGE else text)
+        else:
+            _write(new / file, (folder / file).read_bytes())
+    return [renamed.get(file.as_posix(), file.as_posix()) for file in files]
+
+
+def _swap(new: Path, target: Path, names: list[str]) -> None:
+    """Move the files of the new report onto those of the old one, and delete those that are left of it.
+
+    The list of files names both while they are moved, so that a publishing that was killed can be repeated.
+    Raises `SettingsError` where a file of somebody's own stands in the way; nothing has been moved then.
+    """
+    before = own_files(target)
+    for name in names:
+        if name not in before and os.path.lexists(target / name):
+            raise SettingsError(f"{target / name}: not of the report that was published there; move it away")
+    kept = [name for name in before if name not in names and (target / name).is_file()]
+    lines = [f"{sha256_file(new / name)}  {name}\n" for name in names]
+    write_text(target / SUMS, "".join(lines + [f"{before[name]}  {name}\n" for name in kept]))
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).replace(target / name)
+    remove_files(target, before.keys() - set(names))
+    write_sums(target, names)
 
 
 def check_results(source: Path, rows: list[Row]) -> None:
@@ -108,29 +141,27 @@ def _page(text: str, renamed: dict[str, str]) -> str:
     return re.sub(r"\]\(([^)\s]+)\)", lambda match: f"]({renamed.get(match[1], match[1])})", "\n".join(lines))
 
 
-def _dated(text: str, preset: str, target: Path, today: datetime.date) -> str:
-    """The first page with a line under its origin that says what was published, and when."""
+def _dating(preset: str, target: Path, today: datetime.date) -> Callable[[str], str]:
+    """What puts a line under the first page's origin that says what was published, and when."""
     beside = "" if target.name == MAIN else f" --to {MAIN}/{target.name}"
     line = (
         f"**Published on {today.isoformat()} from the preset `{preset}`** with `python -m prn publish --from"
         f" runs/{preset}{beside}`. Pictures are compressed here; that folder has them in full, and all in one HTML"
         " file."
     )
-    head, generated, rest = text.partition("lost.*\n")
-    return f"{head}{generated}\n{line}\n{rest}"
 
+    def dated(text: str) -> str:
+        head, generated, rest = text.partition("lost.*\n")
+        return f"{head}{generated}\n{line}\n{rest}"
 
-def _remove_empty_folders(target: Path) -> None:
-    for folder in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    return dated
 
 
 def _summary(target: Path, preset: str, rows: list[Row]) -> str:
-    files = [*report_files(target), Path(SUMS)]
+    files = [*own_files(target), SUMS]
     sizes = {file: (target / file).stat().st_size for file in files}
     text = f"{target}: preset {preset}, {len(files)} files, {sum(sizes.values()) / 2**20:.1f} MB"
     stale = len({row.run for row in rows if row.state == "stale"})
     text += f"; {stale} of its runs are shown as stale" if stale else ""
-    large = [file.as_posix() for file, size in sizes.items() if size > LARGE]
+    large = [file for file, size in sizes.items() if size > LARGE]
     return text + (f"; larger than 500 KB: {', '.join(large)}" if large else "")

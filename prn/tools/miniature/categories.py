@@ -7,8 +7,8 @@ from zlib import crc32
 import numpy as np
 from numpy.random import RandomState
 
-from prn.datasets.miniature.defects import changed_mask, draw_defect
-from prn.datasets.miniature.views import Scene, draw_view, finish
+from prn.tools.miniature.defects import changed_mask, draw_defect
+from prn.tools.miniature.views import Scene, draw_view, finish
 
 TRAIN_NORMAL, TEST_NORMAL, DEFECTIVE = 64, 24, 44
 

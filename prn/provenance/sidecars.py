@@ -5,36 +5,17 @@ stage, its settings and their digest, the digest of the code it imports, the has
 the record only, versions, device and commit. An artefact *matches* when settings, code, inputs and its own bytes do.
 """
 
-import functools
 import json
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from prn.artifacts import atomic_write, sha256_file
-from prn.devices import peak_memory
 from prn.errors import DataCorrupt, DataMissing
 from prn.layout import digest_file, settings_digest, sidecar
+from prn.provenance.environment import environment, peak_memory
+from prn.provenance.files import sha256_file, write_json, write_text
 
-PACKAGE = Path(__file__).resolve().parent
 SMALL = 1_000_000  # bytes
-RECORDED_VERSIONS = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "opencv-python",
-    "opencv-python-headless",
-    "scikit-learn",
-    "scikit-image",
-    "pandas",
-    "safetensors",
-    "anomalib",
-)
 
 
 def finish(
@@ -152,66 +133,3 @@ def verify_artefact(path: Path) -> None:
         raise DataCorrupt(
             f"{path}: sha256 is {found}, its digest file says {expected}; delete it and run its stage again"
         )
-
-
-def environment() -> dict[str, Any]:
-    """Versions, device, platform and commit, without names of hosts, users or folders."""
-    return {"versions": versions(), "device": device_name(), "platform": _platform(), **commit()}
-
-
-@functools.lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Versions of Python, this project and the libraries that can change a number."""
-    found = {"python": platform.python_version()}
-    for name in ("prn", *RECORDED_VERSIONS):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-@functools.lru_cache(maxsize=1)
-def device_name() -> str:
-    """The GPU's name where this process computes with torch and has one, else the processor's model."""
-    torch = sys.modules.get("torch")  # a stage that needs no torch does not pay for loading it
-    if torch is not None and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-@functools.lru_cache(maxsize=1)
-def commit() -> dict[str, Any]:
-    """The project's commit and whether the code was as committed; `unknown` outside a git checkout."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        dirty = _git("status", "--porcelain", "--", "prn", "Snakefile", "workflow", "params.yaml")
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "tree_clean": False}
-    return {"commit": head, "tree_clean": not dirty}
-
-
-def write_json(path: str | Path, data: Any) -> None:
-    """Write JSON with sorted keys, atomically."""
-    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, atomically."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _git(*arguments: str) -> str:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    command = ["git", "-C", str(PACKAGE.parent), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
-
-
-def _platform() -> str:
-    return f"{platform.system()} {platform.machine()}"

@@ -1,0 +1,101 @@
+"""The jobs that the settings ask for, and whether what lies on disk is what they would make today.
+
+The workflow's rules say the same in Snakemake's words; here it serves those who judge files: `adopt` and the report.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from prn import layout
+from prn.config import Settings, resolve_variant
+from prn.datasets.listing import listing_digest
+from prn.methods import METHODS
+from prn.methods.entry import Need
+from prn.provenance.sidecars import stale_reason
+from prn.stages.job import Job
+from prn.stages.names import STAGES
+from prn.views import view
+
+
+def job_of(settings: Settings, stage: str, cell: Mapping[str, Any]) -> Job:
+    """The job of a stage for a cell, of whose names the stage takes its own."""
+    names: dict[str, Any] = {name: cell[name] for name in STAGES[stage].cell if name in cell}
+    if stage in ("prototypes", "weights"):  # shared: their settings are what a variant needs of them
+        return Job(stage, view(settings, stage, variant=cell.get("variant", "")), **names)
+    of = {name: value for name, value in names.items() if name != "seed"}
+    return Job(stage, view(settings, stage, **of), **names)
+
+
+def planned_jobs(settings: Settings) -> list[Job]:
+    """The jobs of all cells in the order in which they run, the report last; each artefact once."""
+    jobs: dict[str, Job] = {}
+
+    def add(stage: str, **cell: str | int) -> None:
+        job = job_of(settings, stage, cell)
+        jobs.setdefault(job.artefact.as_posix(), job)
+
+    for dataset, run in settings.benchmark.datasets.items():
+        if not run.categories or not run.variants:
+            continue
+        add("download", dataset=dataset)
+        needed = {variant: _needed(resolve_variant(settings, variant)) for variant in run.variants}
+        for variant, needs in needed.items():
+            if "textures" in needs:
+                add("download", dataset=layout.TEXTURES["dataset"])
+            if "backbone" in needs:
+                add("weights", variant=variant)
+        for category in run.categories:
+            add("index", dataset=dataset, category=category)
+            for seed, (variant, needs) in product(settings.benchmark.seeds, needed.items()):
+                stages = ("split", *(["prototypes"] if "prototypes" in needs else []), "train", "predict", "evaluate")
+                for stage in stages:
+                    add(stage, dataset=dataset, category=category, variant=variant, seed=seed)
+    add("report")
+    return list(jobs.values())
+
+
+def _needed(resolved: Settings) -> set[str]:
+    """What the training of a resolved variant needs beside the split's images."""
+    entry = METHODS[resolved.method]
+    kinds: tuple[Need, ...] = ("backbone", "prototypes", "textures")
+    return {what for what in kinds if entry.needs(what, resolved)}
+
+
+class Currency:
+    """Whether artefacts belong to today's settings, code and inputs, by their sidecars; each is judged once."""
+
+    def __init__(self, settings: Settings, *, with_listings: bool = False) -> None:
+        """with_listings: also look whether a user's own folders list what they did."""
+        self.settings, self.with_listings = settings, with_listings
+        self._reasons: dict[str, str | None] = {}
+
+    def stale_reason(self, job: Job) -> str | None:
+        """Why a job's artefact is not what the job would make today, None where it is."""
+        name = job.artefact.as_posix()
+        if name not in self._reasons:
+            self._reasons[name] = stale_reason(
+                job.artefact,
+                job.view,
+                job.code(),
+                made_with=self._made_with(job),
+                listing=self._listing(job) if self.with_listings else None,
+            )
+        return self._reasons[name]
+
+    def _made_with(self, job: Job) -> list[tuple[str, tuple[str, str]]]:
+        """The predictions are a cache: what they were made with counts, also without them."""
+        if job.stage != "evaluate":
+            return []
+        predict = job_of(self.settings, "predict", job.cell)
+        return [(predict.artefact.as_posix(), (layout.settings_digest(predict.view), predict.code()))]
+
+    def _listing(self, job: Job) -> str:
+        """What the user's own folder lists today of the images that the job reads itself."""
+        if job.stage == "index":
+            dataset, category = job.dataset, job.category
+        elif job.stage == "train" and METHODS[job.view["method"]].needs("textures", job.settings):
+            dataset, category = layout.TEXTURES["dataset"], layout.TEXTURES["category"]
+        else:
+            return ""
+        return listing_digest(dataset, self.settings.download.sources.get(dataset), category)
