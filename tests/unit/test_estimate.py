@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from prn import probe
 from prn.cli import main
 from prn.config import merged, parse_settings, read_yaml
 from prn.methods.prn import Method
+from prn.tools import probe
 from prn.tools.totals import Total, as_text, counts, distinct, estimate, jobs_side_by_side
 from tests.unit import training_case
 
