@@ -31,13 +31,13 @@ import numpy as np
 import torch
 
 from prn.backbone import BACKBONE_CHANNELS, Backbone, normalise, random_weights
-from prn.config import Settings
 from prn.methods.prn import Method
 from prn.model.describe import describe, total
 from prn.model.losses import prn_loss
 from prn.model.network import PRN
 from prn.prototypes import Prototypes
-from prn.strict import from_plain
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 from prn.training import make_optimizer
 
 SIZE, NORMALS, CORESET = 256, 209, 0.1
@@ -65,7 +65,7 @@ def random_prototypes() -> Prototypes:
 
 def loaded_prn(device: torch.device, **predict: object) -> Method:
     """PRN as `python -m prn predict` has it: BatchNorm folded."""
-    settings = from_plain(Settings, {"predict": predict})
+    settings = validated(Settings, {"predict": predict})
     weights, prototypes = random_weights("resnet18", 0), random_prototypes()
     network = PRN(Backbone("resnet18", weights), prototypes, settings.model)
     method = Method(settings, weights, prototypes, device)

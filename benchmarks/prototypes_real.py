@@ -28,7 +28,6 @@ import torch
 
 from prn import layout
 from prn.backbone import BACKBONE_CHANNELS, Backbone, load_weights, normalise, random_weights
-from prn.config import ModelSettings
 from prn.datasets.images import CategoryTensors
 from prn.methods.base import top_mean
 from prn.metrics import image_auroc, localization_metrics
@@ -43,6 +42,7 @@ from prn.prototypes import (
     residual,
     untrained_score_map,
 )
+from prn.settings.sections import ModelSettings
 from prn.splits import Split, load_split
 
 MARKERS = ("<!-- real images: begin -->", "<!-- real images: end -->")

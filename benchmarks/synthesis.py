@@ -28,7 +28,7 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 import cv2
 import numpy as np
 
-from prn.config import SynthesisSettings
+from prn.settings.sections import SynthesisSettings
 from prn.synthesis import KINDS, Synthesizer
 from prn.synthesis.perlin import perlin_noise
 
@@ -302,10 +302,10 @@ def training_step(normals: np.ndarray, batch: int, device: str) -> Callable[[], 
     import torch
 
     from prn.backbone import BACKBONE_CHANNELS, Backbone, normalise, random_weights
-    from prn.config import ModelSettings, TrainSettings
     from prn.model.losses import prn_loss
     from prn.model.network import PRN
     from prn.prototypes import Prototypes
+    from prn.settings.sections import ModelSettings, TrainSettings
     from prn.training import make_optimizer
 
     sides = (SIZE // 4, SIZE // 8, SIZE // 16)

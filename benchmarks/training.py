@@ -24,7 +24,6 @@ import numpy as np
 import torch
 
 from prn.backbone import BACKBONE_CHANNELS, random_weights
-from prn.config import Settings
 from prn.devices import torch_device
 from prn.fitting import FitInputs
 from prn.inference import measure
@@ -32,7 +31,8 @@ from prn.methods.prn import Method
 from prn.methods.prn_batches import StepBatch, TrainingBatches
 from prn.prototypes import Prototypes
 from prn.provenance.environment import environment, peak_memory_mb
-from prn.strict import from_plain
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 from prn.training import seed_everything
 
 EPOCH = 4  # steps of an epoch, all of them whole
@@ -43,7 +43,7 @@ def settings_of(arguments: argparse.Namespace, **train: object) -> Settings:
     normal, extended, simulated = arguments.batch
     batch = {"normal": normal, "extended": extended, "simulated": simulated}
     predict = {name: train[name] for name in ("precision", "acceleration") if name in train}
-    return from_plain(
+    return validated(
         Settings,
         {
             "tensors": {"size": arguments.size},

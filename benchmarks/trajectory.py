@@ -14,7 +14,6 @@ writes `<out>/<category>.<variant>.steps<N>.seed<S>.jsonl`, a line a look. One t
 
 import argparse
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +26,15 @@ from validation import PROJECT, cell_parser, divide, scores
 
 from prn import layout
 from prn.backbone import Backbone
-from prn.config import TrainSettings, load_settings, resolve_variant
 from prn.fitting import FitInputs
 from prn.methods.prn import Method
 from prn.methods.prn_batches import StepBatch, TrainingBatches
 from prn.model.losses import prn_loss
 from prn.model.precise_norm import recalibrate_statistics
 from prn.prototypes import cluster_prototypes
+from prn.settings.loading import load_settings
+from prn.settings.sections import TrainSettings
+from prn.settings.variants import resolve_variant
 from prn.training import learning_rate
 
 LOSS_BATCHES, STATISTICS_BATCHES = 8, 20
@@ -43,12 +44,9 @@ def main() -> None:
     arguments = parse_arguments()
     root = Path(arguments.root)
     settings = resolve_variant(load_settings(PROJECT / "params.yaml", arguments.preset), arguments.variant)
-    settings = dataclasses.replace(
-        settings,
-        train=dataclasses.replace(
-            settings.train, steps=arguments.steps, precision=arguments.precision, precise_norm_batches=0
-        ),
-        predict=dataclasses.replace(settings.predict, precision=arguments.precision),
+    settings = settings.changed(
+        train=settings.train.changed(steps=arguments.steps, precision=arguments.precision, precise_norm_batches=0),
+        predict=settings.predict.changed(precision=arguments.precision),
     )
     cell = {"dataset": arguments.dataset, "category": arguments.category, "seed": arguments.seed}
     images = divide(root, settings, cell)

@@ -27,13 +27,15 @@ from safetensors.torch import load_file
 
 from prn import layout
 from prn.backbone import Backbone
-from prn.config import Settings, load_settings, resolve_variant
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.fitting import FitInputs
 from prn.inference import predict
-from prn.methods import method_class
+from prn.methods.base import method_class
 from prn.metrics import image_auroc, localization_metrics
 from prn.prototypes import cluster_prototypes
+from prn.settings.loading import load_settings
+from prn.settings.sections import Settings
+from prn.settings.variants import resolve_variant
 from prn.splits import load_split
 from prn.synthesis import synthesizer_of
 
@@ -75,7 +77,7 @@ def main() -> None:
         started = time.monotonic()
         resolved = resolve_variant(settings, variant)
         if arguments.steps:
-            resolved = dataclasses.replace(resolved, train=dataclasses.replace(resolved.train, steps=arguments.steps))
+            resolved = resolved.changed(train=resolved.train.changed(steps=arguments.steps))
         method = method_class(resolved.method)(resolved, backbone, prototypes, torch.device("cpu"))
         report = method.fit(
             FitInputs(
@@ -150,7 +152,7 @@ def scores(method: Any, settings: Settings, images: Images, cell: dict[str, Any]
         seen_masks=images.held_seen_masks,
         textures=images.textures,
     )
-    chosen = dataclasses.replace(settings.synthesis, extended=True, heterologous=True, homologous=True, **MARKED)
+    chosen = settings.synthesis.changed(extended=True, heterologous=True, homologous=True, **MARKED)
     synthesizer = synthesizer_of(held, chosen, HELD_SEEN)
     sets = {"seen": (images.held_seen, images.held_seen_masks)}
     count = PER_NORMAL * len(images.held_normals)

@@ -11,15 +11,15 @@ than 8 grey levels, with `synthesis.least_change`, `least_mask` and `least_pixel
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from prn import layout
-from prn.config import SynthesisSettings, load_settings
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.fitting import FitInputs
+from prn.settings.loading import load_settings
+from prn.settings.sections import SynthesisSettings
 from prn.splits import load_split
 from prn.synthesis import Synthesizer, synthesizer_of
 
@@ -43,7 +43,7 @@ def main() -> None:
         for again in (False, True):
             synthesis = settings.synthesis
             if not again:
-                synthesis = dataclasses.replace(synthesis, least_change=0.0, least_mask=0.0, least_pixel_change=0.0)
+                synthesis = synthesis.changed(least_change=0.0, least_mask=0.0, least_pixel_change=0.0)
             synthesizer, normals = make(arguments, category, settings.tensors.size, synthesis)
             for kind in ("extended", "simulated"):
                 unseen, specks, faint = shares(synthesizer, normals, kind, arguments.samples)

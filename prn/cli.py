@@ -14,12 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prn.config import load_settings
 from prn.devices import keep_to_given_cores, one_gpu
 from prn.errors import PrnError, SettingsError
 from prn.stages.names import STAGES, Stage
 from prn.tools.names import TOOLS, Tool
-from prn.views import execution
 
 COMMANDS: dict[str, Stage | Tool] = {**STAGES, **TOOLS}
 
@@ -61,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             print(publish(options.source, options.target, datetime.date.today()))
         elif options.command == "adopt":
+            from prn.settings.loading import load_settings
             from prn.tools.adopt import adopt
 
             files = [path.resolve() for path in (options.params, *options.preset)]
@@ -121,7 +120,9 @@ def _add_tools(commands: Any) -> None:
 
 
 def _run_job(options: argparse.Namespace) -> None:
-    from prn.stages.cells import completed
+    from prn.settings.loading import load_settings
+    from prn.settings.views import execution, from_view
+    from prn.stages.cells import check_spelling, completed
     from prn.stages.job import Job
     from prn.stages.plan import job_of
 
@@ -129,8 +130,11 @@ def _run_job(options: argparse.Namespace) -> None:
     stage = TOOLS[command].stage if command in TOOLS else command
     names = COMMANDS[command].cell
     cell = {name: value for name in names if (value := getattr(options, name)) is not None}
+    check_spelling(cell)
     if options.settings is not None:
-        job = Job(stage, _json(options.settings), **cell, execution=_json(options.execution))
+        stage_view, run_with = _json(options.settings), _json(options.execution)
+        from_view(stage_view, stage, run_with=run_with)  # refuses what the stage does not read
+        job = Job(stage, stage_view, **cell, execution=run_with)
     else:
         settings = load_settings(options.params, *options.preset)
         job = job_of(settings, stage, completed(cell, names, settings))
@@ -175,9 +179,12 @@ def _folder_of_images(options: argparse.Namespace) -> tuple[Path, Path] | None:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        return json.loads(text)
+        data = json.loads(text)
     except ValueError as error:
         raise SettingsError(f"--settings, --execution: not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"--settings, --execution: found {data!r}, expected sections with keys")
+    return data
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from prn.config import EvaluateSettings
 from prn.metrics import (
     Interval,
     image_auroc,
@@ -18,6 +17,7 @@ from prn.metrics import (
     operating_points,
     rank_pixels_in_chunks,
 )
+from prn.settings.sections import EvaluateSettings
 
 PIXEL_METRICS = ("pixel_auroc", "pro", "ap")
 Chunks = Callable[[], Iterable[tuple[Any, Any]]]

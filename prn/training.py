@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from prn.config import BatchSettings, TrainSettings
 from prn.errors import DataCorrupt, PrnError, memory_errors
 from prn.fitting import FitReport, say
 from prn.provenance.environment import peak_memory_mb
 from prn.resume import Interrupted, ResumeFile, interruptible, on_sigterm
+from prn.settings.sections import BatchSettings, TrainSettings
 
 FLUSH_STEPS = 10
 

@@ -3,6 +3,7 @@
 Shape suffixes: B batch, N images, S the stage's side, C the side that the method sees.
 """
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from prn.backbone import Backbone, normalise
-from prn.config import BatchSettings, Settings
 from prn.errors import PrnError
 from prn.fitting import FitInputs, FitReport
 from prn.methods.geometry import on_common_grid, resized_crop
 from prn.prototypes import Prototypes
+from prn.settings.methods import METHODS
+from prn.settings.sections import BatchSettings, Settings
 from prn.training import BatchPlan, Run, seed_everything, train
 
 Step = Callable[[int], Mapping[str, Tensor | float]]
@@ -51,7 +53,7 @@ class BaseMethod:
             raise PrnError(f"{self.title} needs backbone weights")
         self.settings, self.device = settings, device
         self.backbone_state, self.prototypes = backbone, prototypes
-        self.options = settings.methods[self.section] if self.section else None
+        self.options = getattr(settings.methods, self.section) if self.section else None
         self.network = None
         self._prepare()
 
@@ -203,6 +205,11 @@ class BaseMethod:
             rate=scaled,
             finish=finish,
         )
+
+
+def method_class(name: str) -> type[Any]:
+    """The class of a method of `METHODS`; its module is imported now."""
+    return getattr(importlib.import_module(METHODS[name].module), METHODS[name].name)
 
 
 def top_mean(score_maps: np.ndarray, pixels: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from prn.errors import SettingsError
 from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.library import anomalib_module
-from prn.methods.settings.cfa import CFASettings
+from prn.settings.methods.cfa import CFASettings
 
 BACKBONES = ("resnet18", "wide_resnet50_2")  # those whose widths anomalib's descriptor knows
 

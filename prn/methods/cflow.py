@@ -19,7 +19,7 @@ from prn.errors import DataMissing
 from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.library import anomalib_module
-from prn.methods.settings.cflow import CFLOWSettings
+from prn.settings.methods.cflow import CFLOWSettings
 
 LOWEST_RATE = 1e-3  # share of the learning rate at the end of its cosine
 

@@ -13,7 +13,7 @@ from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.deviation import PatchHead, deviation_loss, drawn, prior_scores, seen_anomalies, trainable_encoder
 from prn.methods.gradient_map import clipped_and_smoothed, score_by_gradient
-from prn.methods.settings.devnet import DevNetSettings
+from prn.settings.methods.devnet import DevNetSettings
 
 
 class Method(BaseMethod):

@@ -17,7 +17,7 @@ from prn.methods.deviation import drawn, prior_scores, seen_anomalies, step_deca
 from prn.methods.dra_network import NORMAL, PSEUDO, SEEN, DRANetwork, dra_loss, mean_references
 from prn.methods.gradient_map import clipped_and_smoothed, score_by_gradient
 from prn.methods.pseudo_anomaly import pseudo_anomaly, rotated
-from prn.methods.settings.dra import DRASettings
+from prn.settings.methods.dra import DRASettings
 
 
 class Method(BaseMethod):

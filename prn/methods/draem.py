@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prn.config import SynthesisSettings
 from prn.errors import PrnError
 from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.geometry import resized_crop
 from prn.methods.library import anomalib_module
-from prn.methods.settings.draem import DRAEMSettings
+from prn.settings.methods.draem import DRAEMSettings
+from prn.settings.sections import SynthesisSettings
 from prn.synthesis import synthesizer_of
 
 FOCUS = 2.0  # the focal loss's exponent

@@ -19,7 +19,7 @@ from prn.errors import memory_errors
 from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.gradient_map import score_by_gradient, smoothed
-from prn.methods.settings.kdad import KDADSettings
+from prn.settings.methods.kdad import KDADSettings
 from prn.vgg import BLOCKS, block_outputs, vgg16
 
 

@@ -15,8 +15,8 @@ from prn.errors import memory_errors
 from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.library import anomalib_module, load_backbone
-from prn.methods.settings.patchcore import PatchCoreSettings
 from prn.provenance.environment import peak_memory_mb
+from prn.settings.methods.patchcore import PatchCoreSettings
 from prn.training import seed_everything
 
 LAYERS = ("layer2", "layer3")  # its paper, section 4.1

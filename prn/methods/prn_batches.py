@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prn.config import Settings
 from prn.fitting import FitInputs
+from prn.settings.sections import Settings
 from prn.synthesis import KINDS, synthesizer_of
 from prn.synthesis.anomalies import Plan
 from prn.synthesis.batch import Kind

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prn.fitting import FitInputs, FitReport
 from prn.methods.base import BaseMethod
 from prn.methods.library import anomalib_module
-from prn.methods.settings.rd4ad import RD4ADSettings
+from prn.settings.methods.rd4ad import RD4ADSettings
 
 BETAS = (0.5, 0.999)  # Adam's, its paper, section 4.1
 

@@ -15,7 +15,7 @@ from prn.model.network import PRN
 from prn.prototypes import Prototypes
 
 if TYPE_CHECKING:
-    from prn.config import ModelSettings
+    from prn.settings.sections import ModelSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from prn.model.describe import Block, describe, total
 from prn.provenance.files import atomic_write
 
 if TYPE_CHECKING:
-    from prn.config import ModelSettings
+    from prn.settings.sections import ModelSettings
 
 FIXED, TRAINED, OUTER = "#cfdcea", "#fbd9ae", "#eeeeee"
 HEIGHT = 0.62  # of a box, in the figure's units

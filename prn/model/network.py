@@ -18,7 +18,7 @@ from prn.model.fusion import MultiScaleFusion
 from prn.prototypes import Prototypes, elementwise_distance, half_squared_norms, nearest_row
 
 if TYPE_CHECKING:
-    from prn.config import ModelSettings
+    from prn.settings.sections import ModelSettings
 
 
 class PrototypeResidual(nn.Module):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prn.config import Settings
 from prn.reporting.results import StaleCheck
+from prn.settings.sections import Settings
 
 __all__ = ["build"]
 

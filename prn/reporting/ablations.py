@@ -2,7 +2,6 @@
 
 from statistics import fmean
 
-from prn.config import Settings
 from prn.reporting.document import Block, Heading, Page, Table
 from prn.reporting.paper_tables import TABLES
 from prn.reporting.published import MEAN, published_value
@@ -18,6 +17,7 @@ from prn.reporting.wording import (
     plural,
     signed,
 )
+from prn.settings.sections import Settings
 
 LIGHT = "prn-light"
 WHAT = {

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from statistics import fmean
 
-from prn.config import Settings
 from prn.reporting.document import Heading, Page, Table
 from prn.reporting.lineage import OWN_STAGES, STAGES
 from prn.reporting.published import MEAN, published_value
 from prn.reporting.results import STALE, Results, Row
 from prn.reporting.wording import dataset_name, generated_title, number, seconds_text, variant_name
+from prn.settings.sections import Settings
 
 PER_DATASET, PER_CATEGORY = ("download",), ("index", "tensors")
 NO_COST = "n/a"

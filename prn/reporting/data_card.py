@@ -10,7 +10,6 @@ from typing import Any
 from safetensors import safe_open
 
 from prn import layout
-from prn.config import Settings
 from prn.datasets.registry import check_counts, find, registry
 from prn.datasets.rows import IndexRow, contradictions, read_index
 from prn.errors import PrnError
@@ -19,6 +18,7 @@ from prn.provenance.files import sha256_file
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
 from prn.reporting.results import Results
 from prn.reporting.wording import dataset_name, generated_title, plural
+from prn.settings.sections import Settings
 from prn.splits import Split, load_split
 
 TEXTURES = layout.TEXTURES["dataset"]

@@ -1,6 +1,5 @@
 """One page a data set: measured beside published, category by category, in the form of the paper's tables."""
 
-from prn.config import Settings
 from prn.reporting.document import Block, Bullets, Heading, Page, Table, jump_line
 from prn.reporting.intervals import intervals
 from prn.reporting.published import MEAN, measured_by, published_mean, published_value
@@ -19,6 +18,7 @@ from prn.reporting.wording import (
     plural,
     variant_name,
 )
+from prn.settings.sections import Settings
 
 # The paper's form: Tables 1 and 2 pair two metrics in a cell, Tables S1 and S2 give each metric a column.
 PAIRS = (("image_auroc", "pixel_auroc"), ("pro", "ap"))

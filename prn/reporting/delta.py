@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from prn.config import Settings
 from prn.reporting.document import Block, Bullets, Heading, Page, Table
 from prn.reporting.published import MEAN, measured_by, published_mean, published_value
 from prn.reporting.results import METRICS, NOT_RUN, OK, Results, Summary
@@ -19,6 +18,7 @@ from prn.reporting.wording import (
     signed,
     variant_name,
 )
+from prn.settings.sections import Settings
 
 WITHIN, BELOW, ABOVE = "within", "below", "above"
 NO_PUBLISHED, NOT_COMPARABLE = "no published number", "not comparable"

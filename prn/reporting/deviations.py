@@ -9,12 +9,11 @@ from typing import Any
 import yaml
 
 from prn import layout
-from prn.config import Settings
 from prn.reporting.ablations import effect_text
 from prn.reporting.document import Block, Heading, Page, Table
 from prn.reporting.results import Results, Run
 from prn.reporting.wording import generated_title, listing, plural
-from prn.strict import to_plain
+from prn.settings.sections import Settings
 
 FILE = Path(__file__).with_name("deviations.yaml")
 KINDS = {
@@ -62,7 +61,7 @@ def _effect(entry: Mapping[str, str], results: Results) -> str:
 def _settings(root: Path, settings: Settings, results: Results) -> list[Block]:
     """What the trainings of PRN really used, from their run cards, where it is not the paper's value."""
     runs = [run for run in results.plan if run.variant == "prn" and run in results.done]
-    paper = flat(to_plain(Settings()))
+    paper = flat(Settings().model_dump())
     found: dict[str, set[str]] = {}
     used = 0
     for run in runs:
@@ -91,8 +90,8 @@ def _settings(root: Path, settings: Settings, results: Results) -> list[Block]:
 
 def changed_settings(settings: Settings) -> list[str]:
     """The settings of training and image size, by their keys, that are not the paper's."""
-    paper = flat(to_plain(Settings()))
-    sections = {name: part for name, part in to_plain(settings).items() if name in COMPARED}
+    paper = flat(Settings().model_dump())
+    sections = {name: part for name, part in settings.model_dump().items() if name in COMPARED}
     return [
         f"`{key}`" for key, value in sorted(flat(sections).items()) if key not in LIMITS and paper.get(key) != value
     ]

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from prn import layout
-from prn.config import Settings
 from prn.metrics import metrics_by_type
 from prn.reporting.curves import PRO_LIMIT, SIZE_FPR, RankedPredictions
 from prn.reporting.document import Block, Bullets, Figure, Heading, Page, Table
@@ -16,6 +15,7 @@ from prn.reporting.mosaic import Tile, coloured, overlay, truth_picture, write_m
 from prn.reporting.results import Results, Run
 from prn.reporting.run_card import without_paths
 from prn.reporting.wording import dataset_name, generated_title, image_credit, plural, variant_name
+from prn.settings.sections import Settings
 
 SHOWN = 6
 WORST_TYPES = 10

@@ -2,7 +2,6 @@
 
 from statistics import fmean
 
-from prn.config import Settings
 from prn.reporting.delta import count_verdicts
 from prn.reporting.deviations import changed_settings
 from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table
@@ -21,6 +20,7 @@ from prn.reporting.wording import (
     plural,
     variant_name,
 )
+from prn.settings.sections import Settings
 
 TOO_EASY = 75.0
 MOST_COMMITS = 2

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from prn import layout
-from prn.config import Settings
 from prn.provenance.files import write_text
 from prn.reporting.ablations import ablations_page
 from prn.reporting.cost import cost_page
@@ -25,6 +24,7 @@ from prn.reporting.run_card import card_path, runs_page, write_run_cards
 from prn.reporting.summary import write_summary
 from prn.reporting.sums import check_place, own_files, remove_files, write_sums
 from prn.reporting.wording import compared_variants, dataset_name
+from prn.settings.sections import Settings
 
 
 def write_report(root: Path, settings: Settings, stale: StaleCheck | None) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from prn.config import Settings
 from prn.reporting.document import Heading, Page, Table, jump_line
 from prn.reporting.published import MEAN, Published, table_rows
 from prn.reporting.results import METRICS, NOT_AVAILABLE, NOT_RUN, OK, STALE, Results, Summary
@@ -16,6 +15,7 @@ from prn.reporting.wording import (
     number,
     variant_name,
 )
+from prn.settings.sections import Settings
 
 BLANK = "-"
 TICKS_4 = {

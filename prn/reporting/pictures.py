@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from prn import layout
-from prn.config import Settings
 from prn.datasets.rows import read_index
 from prn.reporting.bars import loss_figure, read_log
 from prn.reporting.curves import RankedPredictions, SizeRecall, merge_sizes
@@ -21,6 +20,7 @@ from prn.reporting.results import Results, Run
 from prn.reporting.score_figures import curves_figure, histogram_figure
 from prn.reporting.sheets import synthesis_sheet
 from prn.reporting.wording import UNTRAINED, compared_variants, dataset_name, groups_of, listing, variant_name
+from prn.settings.sections import Settings
 
 
 @dataclass(slots=True)

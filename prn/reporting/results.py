@@ -14,9 +14,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from prn import layout
-from prn.config import Settings
 from prn.errors import DataCorrupt
 from prn.reporting.lineage import STAGES, lineage, peak_memory, stage_seconds
+from prn.settings.sections import Settings
 
 METRICS = ("image_auroc", "pixel_auroc", "pro", "ap")
 ALL_METRICS = (*METRICS, "seconds_per_image")

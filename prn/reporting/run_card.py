@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from prn import layout
-from prn.config import Settings
 from prn.errors import DataCorrupt
 from prn.provenance.files import write_text
 from prn.reporting.document import Block, Bullets, Code, Heading, Page, Table, markdown
@@ -21,6 +20,7 @@ from prn.reporting.wording import (
     seconds_text,
     variant_name,
 )
+from prn.settings.sections import Settings
 
 # An absolute path of two or more parts, not part of an address; a Windows path with its drive.
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])(?:~|/)[\w.@+~-]*(?:/[\w.@+ ~-]*[\w.@+~-])+/?|\b[A-Za-z]:\\[^\s\"']+")

@@ -10,11 +10,11 @@ from prn.fitting import FitInputs
 from prn.reporting.evidence import NoEvidence
 from prn.reporting.mosaic import Tile, write_mosaic
 from prn.reporting.results import Run
+from prn.settings.views import from_view
 from prn.splits import load_split
 from prn.synthesis import Sample, Synthesizer, synthesizer_of
 from prn.synthesis.batch import Kind
 from prn.synthesis.sheet import COLUMNS, sample_parts
-from prn.views import from_view
 
 ROWS = 3
 # How far a rare kind is looked for (a share of 0 or 1 leaves one out).
@@ -27,7 +27,7 @@ def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
     if not card.is_file():
         raise NoEvidence("the run card is not kept here")
     try:
-        settings = from_view(json.loads(card.read_text(encoding="utf-8"))["settings"])
+        settings = from_view(json.loads(card.read_text(encoding="utf-8"))["settings"], "train")
         synthesis, size, shots = settings.synthesis, settings.tensors.size, settings.train.shots
     except (PrnError, AttributeError, KeyError, ValueError) as error:
         raise NoEvidence("the run card does not hold the settings of the synthesis") from error

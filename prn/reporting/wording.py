@@ -1,8 +1,8 @@
 """How names and numbers read: display names of data sets, variants and metrics; numbers as the paper prints them."""
 
-from prn.config import Settings
 from prn.datasets.registry import dataset_names, find
 from prn.reporting.results import NOT_AVAILABLE, NOT_RUN, OK, STALE, Results, Summary
+from prn.settings.sections import Settings
 
 DATASETS = {"mvtec": "MVTec AD", "dagm": "DAGM 2007", "btad": "BTAD", "ksdd2": "KolektorSDD2", "dtd": "DTD"}
 METRIC_NAMES = {

@@ -21,9 +21,9 @@ from prn.datasets.images import (
 from prn.datasets.rows import read_index
 from prn.errors import DataCorrupt
 from prn.provenance.sidecars import artefact_hash
+from prn.settings.views import view_of_tensors
 from prn.stages.job import Job
 from prn.stages.tree import tree_root
-from prn.views import view_of_tensors
 
 TEXTURES_HINT = (
     "; textures are DTD's, or those of another folder of images that `download.sources.dtd` names;"

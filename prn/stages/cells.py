@@ -4,10 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from prn import layout
-from prn.config import Settings
 from prn.datasets.registry import category_names, dataset_names
 from prn.errors import SettingsError
-from prn.strict import suggestion
+from prn.settings.fields import WrongValue, check_name
+from prn.settings.sections import Settings
+from prn.settings.validation import suggestion
+
+
+def check_spelling(cell: Mapping[str, Any]) -> None:
+    """Raise `SettingsError` for a name that no data set, category or variant may have: they become parts of paths."""
+    for name in ("dataset", "category", "variant"):
+        if name in cell:
+            try:
+                check_name(cell[name])
+            except WrongValue as error:
+                raise SettingsError(f"--{name}: {error}") from None
 
 
 def completed(cell: Mapping[str, Any], names: tuple[str, ...], settings: Settings) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 
 from prn import layout
 from prn.devices import check_threads, torch_device
-from prn.methods import method_class
+from prn.methods.base import method_class
 from prn.prototypes import Prototypes
 from prn.provenance.sidecars import verify_artefact
+from prn.settings.views import from_view
 from prn.stages.job import Job
-from prn.views import from_view
 
 
 def fitted_method(job: Job) -> tuple[Any, list[Path]]:
@@ -30,7 +30,7 @@ def fitted_method(job: Job) -> tuple[Any, list[Path]]:
     frozen = {name: Path(value) for name, value in metadata["inputs"].items() if name in ("backbone", "prototypes")}
     for path in frozen.values():
         verify_artefact(path)
-    settings = from_view({**metadata["view"], "predict": job.view["predict"]})
+    settings = from_view({**metadata["view"], "predict": job.view["predict"]}, "train", "predict")
     device = torch_device()
     if device.type == "cpu":
         check_threads(settings.predict.threads, "predict.threads")

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from prn import layout
-from prn.config import Settings
 from prn.datasets.listing import listing_digest
 from prn.errors import DataMissing
-from prn.methods import METHODS
 from prn.provenance.code import code_digest
 from prn.provenance.sidecars import finish
+from prn.settings.methods import METHODS
+from prn.settings.sections import Settings
+from prn.settings.views import from_view, view_of_prototypes
 from prn.stages.names import MAKERS, STAGES
-from prn.views import from_view, view_of_prototypes
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
     @property
     def settings(self) -> Settings:
         """The view as typed settings, with those of execution; what they do not hold cannot be read."""
-        return from_view(self.view, self.execution)
+        return from_view(self.view, self.stage, run_with=self.execution)
 
     @property
     def cell(self) -> dict[str, Any]:

@@ -8,14 +8,15 @@ from itertools import product
 from typing import Any
 
 from prn import layout
-from prn.config import Settings, resolve_variant
 from prn.datasets.listing import listing_digest
-from prn.methods import METHODS
-from prn.methods.entry import Need
 from prn.provenance.sidecars import stale_reason
+from prn.settings.methods import METHODS
+from prn.settings.methods.entry import Need
+from prn.settings.sections import Settings
+from prn.settings.variants import resolve_variant
+from prn.settings.views import view
 from prn.stages.job import Job
 from prn.stages.names import STAGES
-from prn.views import view
 
 
 def job_of(settings: Settings, stage: str, cell: Mapping[str, Any]) -> Job:

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from prn.config import Settings
 from prn.reporting import build
 from prn.reporting.results import planned_runs
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 from prn.stages.job import Job
 from prn.stages.plan import Currency, job_of
-from prn.strict import from_plain, to_plain
 
 
 def run(job: Job) -> None:
     """Write `reports/`."""
     settings = job.settings
-    build(Path(), settings, Staleness(from_plain(Settings, to_plain(settings))))
+    build(Path(), settings, Staleness(validated(Settings, settings.model_dump())))
     metrics = [run.metrics_file(Path()) for run in planned_runs(settings)]
     job.finish([file for file in metrics if file.is_file()])
     print("reports/README.md: written")

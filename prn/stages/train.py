@@ -13,11 +13,12 @@ from prn.backbone import weights_kind
 from prn.devices import check_threads, torch_device
 from prn.errors import DataMissing
 from prn.fitting import FitReport
-from prn.methods import METHODS, method_class
+from prn.methods.base import method_class
 from prn.provenance.environment import environment
 from prn.provenance.files import atomic_write, write_json
 from prn.provenance.sidecars import artefact_hash
 from prn.resume import ResumeFile, alone, interruptible, run_key
+from prn.settings.methods import METHODS
 from prn.stages.inputs import Inputs, fit_inputs, inputs_of
 from prn.stages.job import Job
 

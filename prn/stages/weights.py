@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 
 from prn import layout
 from prn.backbone import load_weights, random_weights
-from prn.config import WeightsSettings
 from prn.errors import DataMissing
 from prn.provenance.files import atomic_write, sha256_file
+from prn.settings.sections import WeightsSettings
 from prn.stages.job import Job
 
 CLASSIFIERS = ("fc.", "classifier.")  # torchvision's names of the layers that no method uses

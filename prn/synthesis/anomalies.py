@@ -29,7 +29,7 @@ from prn.synthesis.target_area import UNIFORMS, TargetArea, draw_target_area
 from prn.synthesis.visible import Contrast, Site
 
 if TYPE_CHECKING:
-    from prn.config import SynthesisSettings
+    from prn.settings.sections import SynthesisSettings
 
 Uniform = Callable[[int], np.ndarray]
 # How often a transform or a noise is drawn again before the fallback (paper: "until R has overlap").

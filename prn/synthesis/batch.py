@@ -14,8 +14,8 @@ from prn.synthesis.materials import Materials
 from prn.synthesis.render import render
 
 if TYPE_CHECKING:
-    from prn.config import SynthesisSettings
     from prn.fitting import FitInputs
+    from prn.settings.sections import SynthesisSettings
 
 Kind = Literal["extended", "simulated"]
 KINDS: tuple[Kind, ...] = ("extended", "simulated")

@@ -4,14 +4,14 @@ Paper 3.4: target areas are part of the foreground for objects, part of the whol
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from prn.errors import SettingsError
-from prn.strict import Range, from_plain
+from prn.settings.sections import ForegroundSettings
 
 # A rule whose mean coverage is outside of this share of the image has missed the object.
 LEAST_COVERAGE, MOST_COVERAGE = 0.05, 0.98
@@ -19,7 +19,7 @@ LEAST_COVERAGE, MOST_COVERAGE = 0.05, 0.98
 
 @dataclass(frozen=True, slots=True)
 class ForegroundRule:
-    """`synthesis.foreground.<dataset>.<category>`: which pixels of a normal image belong to the object.
+    """`synthesis.foreground.<dataset>.<category>` with its defaults: which pixels of a normal image are the object's.
 
     method: 'whole' (textures, objects that fill the view) or 'threshold'; channel: what is compared with `threshold`
     (0..255); side: whether the object is darker or brighter than it; blur: side of the median filter before (odd, 1 is
@@ -29,35 +29,20 @@ class ForegroundRule:
 
     method: Literal["whole", "threshold"] = "whole"
     channel: Literal["grey", "red", "green", "blue", "saturation"] = "grey"
-    threshold: Annotated[int, Range(0, 255)] = 128
+    threshold: int = 128
     side: Literal["dark", "bright"] = "bright"
-    blur: Annotated[int, Range(1, 31)] = 7
-    components: Annotated[int, Range(0)] = 1
+    blur: int = 7
+    components: int = 1
     fill_holes: bool = True
     key: str = "synthesis.foreground"
 
-    def check(self, path: str) -> None:
-        """The median filter needs a centre."""
-        if self.blur % 2 == 0:
-            raise SettingsError(f"{path}.blur: found {self.blur}, expected an odd number")
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], key: str) -> "ForegroundRule":
-        """The rule of one category; `key` is its path in the settings.
-
-        Raises `SettingsError` for an unknown key or a wrong value.
-        """
-        if isinstance(data, Mapping) and "key" in data:
-            raise SettingsError(f"{key}.key: unknown key")
-        return replace(from_plain(cls, data, key), key=key)
-
 
 def foreground_rule(
-    rules: Mapping[str, Mapping[str, Mapping[str, Any]]], dataset: str, category: str
+    rules: Mapping[str, Mapping[str, ForegroundSettings]], dataset: str, category: str
 ) -> ForegroundRule | None:
     """The category's rule in `synthesis.foreground`; None where it has none: the whole image is the foreground."""
     rule = rules.get(dataset, {}).get(category)
-    return None if rule is None else ForegroundRule.from_dict(rule, f"synthesis.foreground.{dataset}.{category}")
+    return None if rule is None else ForegroundRule(**rule, key=f"synthesis.foreground.{dataset}.{category}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Tool `adopt`: files that were pulled, copied or lost their records, judged by their provenance and taken over.
 
 Snakemake knows what it made by records of its own (`.snakemake`). Files without them it takes as they are, whatever the
-settings say. So each artefact of today's plan is held against its sidecar first: one that does not match loses its
-digest file, so that Snakemake makes it again, with what follows; of the others Snakemake records that they are done.
+settings say. So each artefact of today's plan is held against its sidecar first. One that does not match loses its
+digest file, and so does what was made from it, so that Snakemake makes both again; then Snakemake records what is here.
 """
 
 import json
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prn.config import Settings
 from prn.devices import PROJECT
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
+from prn.settings.sections import Settings
 from prn.stages.job import Job
 from prn.stages.names import STAGES
 from prn.stages.plan import Currency, planned_jobs
@@ -56,15 +56,13 @@ def adopt(settings: Settings, files: Sequence[Path], dry_run: bool = False) -> s
     verdict = judge(settings)
     if dry_run:
         return f"{verdict.as_text()}\nNothing was changed."
-    stale = [*verdict.stale, *verdict.following]
-    for name in stale:
+    for name in [*verdict.stale, *verdict.following]:
         Path(digest_file(name)).unlink(missing_ok=True)
-    if stale:
-        _snakemake(files, "--cleanup-metadata", *stale)
-    if verdict.matching:
-        names = [job.artefact.as_posix() for job in verdict.matching]
+    # Every artefact gets its record; one without its digest file is made again all the same.
+    names = [*(job.artefact.as_posix() for job in verdict.matching), *verdict.stale, *verdict.following]
+    if names:
         _snakemake(files, "--touch", "--forceall", "--rerun-incomplete", "--", *names)
-    return f"{verdict.as_text()}\nSnakemake has recorded what matches; `snakemake all` makes the rest."
+    return f"{verdict.as_text()}\nSnakemake has recorded them; `snakemake all` makes the rest."
 
 
 def judge(settings: Settings) -> Verdict:
@@ -94,7 +92,7 @@ def _snakemake(files: Sequence[Path], *arguments: str) -> None:
     """Run this project's Snakemake in the current folder, with the settings files laid over one another."""
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--cores", "1"),
-        *("--quiet", "all", "--configfile", *map(str, files)),
+        *("--quiet", "progress", "rules", "--configfile", *map(str, files)),
         *arguments,
     ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, ADOPTING: "1"}, check=False)

@@ -11,7 +11,6 @@ from prn.devices import gpu_count
 from prn.errors import PrnError
 from prn.provenance.environment import device_name
 from prn.stages.job import Job
-from prn.strict import to_plain
 from prn.tools.probe import Cost, probe_alone
 from prn.tools.totals import as_text, distinct, estimate, evaluation_seconds, folder_free, jobs_side_by_side
 
@@ -25,7 +24,7 @@ def run(job: Job, given_cores: int | None = None) -> None:
         started = time.monotonic()
         with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
             try:
-                costs[shape] = probe_result = pool.submit(probe_alone, to_plain(resolved)).result()
+                costs[shape] = probe_result = pool.submit(probe_alone, resolved).result()
             except (OSError, RuntimeError) as error:  # the child was killed, for instance for its memory
                 raise PrnError(f"the probe of {resolved.method} died ({error}); free memory and try again") from error
         step = "no steps" if probe_result.step_s is None else f"{probe_result.step_s:.2f} s a step of the whole batch"

@@ -5,11 +5,9 @@ batches give both, and the same two give the memory. Nothing here reads a data s
 on its values.
 """
 
-import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,15 +16,15 @@ import numpy as np
 import torch
 
 from prn.backbone import Backbone, random_weights
-from prn.config import BatchSettings, Settings
 from prn.devices import one_gpu, torch_device
 from prn.fitting import FitInputs, FitReport
-from prn.methods import METHODS, method_class
+from prn.methods.base import method_class
 from prn.prototypes import cluster_prototypes
-from prn.strict import with_fields
-from prn.views import from_view
+from prn.settings.methods import METHODS
+from prn.settings.sections import BatchSettings, Settings
 
-SMALL, LARGE = BatchSettings(2, 1, 1), BatchSettings(4, 2, 2)
+SMALL = BatchSettings(normal=2, extended=1, simulated=1)
+LARGE = BatchSettings(normal=4, extended=2, simulated=2)
 STEPS_SMALL, STEPS_LARGE, STEPS_WHOLE = 4, 3, 6  # the first of each warms up; at most 20 together
 WHOLE_S = 20.0  # the whole batch is tried where its steps should take less
 IMAGES = 8  # random images that stand for a category
@@ -70,8 +68,8 @@ def probe(settings: Settings) -> Cost:
     by_steps = settings.method == "prn"
 
     def fit(batch: BatchSettings, steps: int) -> tuple[Any, FitReport]:
-        train = dataclasses.replace(settings.train, batch=batch, steps=steps, precise_norm_batches=0)
-        method = method_class(settings.method)(with_fields(settings, train=train), weights, prototypes, device)
+        train = settings.train.changed(batch=batch, steps=steps, precise_norm_batches=0)
+        method = method_class(settings.method)(settings.changed(train=train), weights, prototypes, device)
         return method, method.fit(inputs)
 
     if by_steps:
@@ -98,19 +96,16 @@ def probe(settings: Settings) -> Cost:
     )
 
 
-def probe_alone(view: Mapping[str, Any]) -> Cost:
-    """`probe` on a GPU that no other job uses, where there are GPUs; for a process of its own.
-
-    `view`: the resolved variant's settings as plain data, since settings with parts left out cannot be sent there.
-    """
+def probe_alone(settings: Settings) -> Cost:
+    """`probe` on a GPU that no other job uses, where there are GPUs; for a process of its own."""
     with one_gpu():
-        return probe(from_view(view))
+        return probe(settings)
 
 
 def _steps(fit: Any, settings: Settings, device: torch.device) -> tuple[Any, float, float, int, bool]:
     """(method, seconds per step, peak MB, steps done, whether the whole batch was tried)."""
     batch = settings.train.batch
-    whole, small, large = (sum(dataclasses.astuple(each)) for each in (batch, SMALL, LARGE))
+    whole, small, large = (sum(each.model_dump().values()) for each in (batch, SMALL, LARGE))
     at_once = min(whole, settings.train.micro_batch or whole)
     if whole <= large or device.type == "cuda":
         method, report = fit(batch, STEPS_WHOLE)

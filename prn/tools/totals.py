@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prn import layout
-from prn.config import Settings, resolve_variant
 from prn.datasets.registry import dataset_names, find
 from prn.datasets.rows import read_index
 from prn.inference import TIMING_BUDGET_S
-from prn.strict import to_plain
+from prn.settings.sections import Settings
+from prn.settings.variants import resolve_variant
 from prn.tools.probe import Cost, steps_of
 
 # What a probe depends on: two variants that agree in it share one.
@@ -72,7 +72,7 @@ class Total:
 
 def shape_of(settings: Settings) -> str:
     """What a resolved variant's cost depends on, as text."""
-    plain = to_plain(settings)
+    plain = settings.model_dump()
     shape = {key: plain[key] for key in SHAPE} | {"size": settings.tensors.size, "predict": plain["predict"]}
     return json.dumps(shape | {"train": {key: plain["train"][key] for key in TRAIN_SHAPE}}, sort_keys=True)
 
@@ -124,7 +124,7 @@ def estimate(settings: Settings, costs: Mapping[str, Cost], evaluate_s_image: fl
                 evaluating = count.test * evaluate_s_image
                 total.add("evaluate", seeds * evaluating)
                 total.cells += [computing + evaluating] * seeds
-                key = f"{dataset}/{category}/{to_plain(resolved.prototypes)}{resolved.model.backbone}"
+                key = f"{dataset}/{category}/{resolved.prototypes.model_dump()}{resolved.model.backbone}"
                 if cost.prototype_bytes and key not in made:
                     made.add(key)
                     clusters = max(1, math.floor(resolved.prototypes.ratio * count.normals))

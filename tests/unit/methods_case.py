@@ -5,18 +5,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from prn.config import Settings
 from prn.fitting import FitInputs, FitReport
-from prn.methods import method_class
+from prn.methods.base import method_class
 from prn.resume import ResumeFile
-from prn.strict import from_plain
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 
 SIZE = 64
 
 
 def settings(method: str, options: dict[str, Any], backbone: str = "resnet18", **train: Any) -> Settings:
     """A method at the miniature's size."""
-    return from_plain(
+    return validated(
         Settings,
         {
             "method": method,

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from prn.config import BenchmarkSettings, DatasetRun, ReportSettings, Settings
 from prn.datasets.images import CategoryTensors
 from prn.datasets.rows import IndexRow, write_index
 from prn.metrics import image_auroc, localization_metrics, operating_points
 from prn.predictions import save_predictions
+from prn.settings.sections import BenchmarkSettings, DatasetRun, ReportSettings, Settings
 from prn.splits import make_split, save_split
 
 SIZE = 32
@@ -47,7 +47,9 @@ def make_settings(
             preset=preset,
             generated_images=generated,
             seeds=seeds,
-            datasets={name: DatasetRun(list(names), list(variants)) for name, names in categories.items()},
+            datasets={
+                name: DatasetRun(categories=list(names), variants=list(variants)) for name, names in categories.items()
+            },
         ),
         report=ReportSettings(figure_rows=rows),
         variants={name: {} for name in variants},

@@ -1,11 +1,9 @@
 """A small category made by whole-number formulas, and its synthesizer, for the tests of the synthesis."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 
-from prn.config import SynthesisSettings
+from prn.settings.sections import SynthesisSettings
 from prn.synthesis import ForegroundRule, Synthesizer
 
 HEIGHT, WIDTH = 40, 56
@@ -47,7 +45,7 @@ def make(
         pictures(seen, 50, grey) if seen else np.zeros((0, HEIGHT, WIDTH, 3), np.uint8),
         regions(seen),
         pictures(textures, 100)[:, :, ::-1].copy() if textures else [],
-        settings=dataclasses.replace(given_settings, **overrides),
+        settings=given_settings.changed(**overrides),
         seed=seed,
         foreground=rule,
     )

@@ -1,13 +1,11 @@
 """The batches of a training: what they are made of, on every device alike, and what is logged of them."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
-from prn.config import SynthesisSettings
 from prn.methods.prn_batches import IMAGE_KINDS, TrainingBatches
+from prn.settings.sections import SynthesisSettings
 from prn.training import BatchPlan
 from tests.unit import training_case
 from tests.unit.test_synthesis_device import DEVICES
@@ -18,7 +16,7 @@ LAST_OF_EPOCH = 2  # of the case's three steps an epoch: one normal in place of 
 
 def batches(device=CPU, *, on_device=None, synthesis=None, **train) -> TrainingBatches:
     settings = training_case.settings(8, **train)
-    settings = dataclasses.replace(settings, synthesis=synthesis or SynthesisSettings())
+    settings = settings.changed(synthesis=synthesis or SynthesisSettings())
     inputs = training_case.inputs(None)
     plan = BatchPlan(
         len(inputs.normals),

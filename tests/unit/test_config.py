@@ -1,14 +1,20 @@
 """Settings: the paper's values, strictness, variants and views."""
 
 import copy
+import pickle
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
-from prn.config import VARIANT_SECTIONS, Settings, load_settings, merged, parse_settings, read_yaml, resolve_variant
 from prn.errors import DataMissing, SettingsError
-from prn.strict import from_plain, to_plain
-from prn.views import from_view, view
+from prn.settings.loading import load_settings, parse_settings, read_yaml
+from prn.settings.sections import VARIANT_SECTIONS, Settings
+from prn.settings.validation import merged, validated
+from prn.settings.variants import resolve_variant
+from prn.settings.views import from_view, view
+
+INFINITE = float("inf")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def test_params_yaml_holds_the_papers_values(params):
 def test_params_yaml_and_the_defaults_agree(params):
     """A leaf that stands in one place only would be a hidden setting."""
     free = {"benchmark": {"datasets"}, "synthesis": {"foreground"}}
-    defaults = to_plain(Settings())
+    defaults = Settings().model_dump()
     for section in defaults.keys() - {"variants", "method"}:
         expected = {key: value for key, value in defaults[section].items() if key not in free.get(section, set())}
         found = {key: value for key, value in params[section].items() if key not in free.get(section, set())}
@@ -105,6 +111,37 @@ def test_every_misspelt_key_is_refused_with_its_path(params):
         (("variants", "mine"), {"split": {"seen_anomalies": 3}}, "variants.mine.split"),
         (("variants", "mine"), {"model": {"fusoin": False}}, "did you mean 'fusion'"),
         (("variants", "mine"), {"train": {"shots": 11}}, "split.seen_anomalies is only 10"),
+        (("variants", "mine"), {"train": {"learning_rate": INFINITE}}, "variants.mine.train.learning_rate: found inf"),
+        (("variants", "mine"), None, "variants.mine: found None, expected a section"),
+        (("train", "learning_rate"), INFINITE, "train.learning_rate: found inf, expected a finite number above 0"),
+        (("train", "learning_rate"), float("nan"), "train.learning_rate: found nan, expected a finite number"),
+        (("report", "tolerance"), INFINITE, "report.tolerance: found inf, expected a finite number at least 0"),
+        (("synthesis", "gamma"), [0.5, INFINITE], "synthesis.gamma[1]: found inf"),
+        (("evaluate", "bootstrap"), INFINITE, "evaluate.bootstrap: found inf, expected a whole number"),
+        (("benchmark", "seeds"), [], "benchmark.seeds: found [], expected a list, not empty"),
+        (("benchmark", "seeds"), [42, 43, 42], "benchmark.seeds: 42 stands twice"),
+        (
+            ("benchmark", "seeds"),
+            [2**32],
+            "benchmark.seeds[0]: found 4294967296, expected a whole number at least 0 and",
+        ),
+        (("benchmark", "datasets", "mvtec", "categories"), ["bottle", "pill", "bottle"], "categories: 'bottle' stands"),
+        (("benchmark", "datasets", "mvtec", "variants"), ["prn", "prn"], "mvtec.variants: 'prn' stands twice"),
+        (
+            ("benchmark", "datasets", 1),
+            {"categories": [], "variants": []},
+            "the key 1 is not a text; put it into quotes",
+        ),
+        (
+            ("benchmark", "datasets", "mvtec"),
+            {"categoriess": []},
+            "mvtec.categoriess: unknown key; did you mean 'categories'",
+        ),
+        (("benchmark", "datasets", "mvtec"), {"categories": []}, "benchmark.datasets.mvtec.variants: missing"),
+        (("synthesis", "foreground", "mvtec", "bottle"), {"treshold": 3}, "bottle.treshold: unknown key; did you mean"),
+        (("synthesis", "foreground", "mvtec", "botle"), {"threshold": 3}, "unknown category; did you mean 'bottle'"),
+        (("synthesis", "foreground", "mvtecc"), {}, "synthesis.foreground.mvtecc: unknown data set; did you mean"),
+        (("method",), "prnn", "method: found 'prnn'; did you mean 'prn'"),
     ],
 )
 def test_wrong_values_name_path_and_remedy(params, path, value, words):
@@ -183,7 +220,7 @@ def test_variants_of_the_tables_change_what_they_say(params):
 
 def test_a_stage_sees_only_its_view(params):
     settings = parse_settings(params)
-    seen = from_view(view(settings, "prototypes", "mvtec", "bottle", "prn"))
+    seen = from_view(view(settings, "prototypes", "mvtec", "bottle", "prn"), "prototypes")
     assert seen.prototypes.ratio == 0.1
     assert seen.model.backbone == "resnet18"
     for attribute in ("train", "evaluate", "split"):
@@ -224,7 +261,7 @@ def test_another_categorys_rules_and_sources_leave_a_view_alone(params):
 def test_the_report_sees_what_every_stage_of_every_cell_saw(params):
     """Else the report would call a fresh result stale."""
     settings = parse_settings(params)
-    report = from_plain(Settings, to_plain(from_view(view(settings, "report"))))
+    report = validated(Settings, from_view(view(settings, "report"), "report").model_dump())
     for stage in ("split", "train", "predict", "evaluate"):
         for category in ("bottle", "carpet"):
             variant = "" if stage == "split" else "prn"
@@ -233,10 +270,54 @@ def test_the_report_sees_what_every_stage_of_every_cell_saw(params):
 
 
 def test_variant_sections_exist():
-    fields = set(to_plain(Settings()))
-    assert set(VARIANT_SECTIONS) <= fields
+    assert set(VARIANT_SECTIONS) <= set(Settings.model_fields)
 
 
-def test_partial_loading_checks_types_too():
-    with pytest.raises(SettingsError, match=r"train\.epochs"):
-        from_plain(Settings, {"train": {"epochs": -1}}, partial=True)
+def test_a_view_is_checked_too(params):
+    seen = view(parse_settings(params), "train", "mvtec", "bottle", "prn")
+    for change, words in [
+        ({"train": {"epochs": -1}}, "train.epochs: found -1"),
+        ({"train": {"epoch": 3}}, "train.epoch: unknown key; did you mean 'epochs'"),
+        ({"split": {"seen_anomalies": 10}}, "split: unknown key"),
+        ({"model": {"prototypes": False}}, "prototypes: unknown key"),  # a variant that reads no such section
+        ({"method": "prnn"}, "method: found 'prnn'; did you mean 'prn'"),
+    ]:
+        with pytest.raises(SettingsError) as caught:
+            from_view(merged(seen, change), "train")
+        assert words in str(caught.value)
+    for section, key in [("train", "epochs"), ("model", "backbone"), ("synthesis", "foreground"), ("tensors", "size")]:
+        lacking = copy.deepcopy(seen)
+        del lacking[section][key]
+        with pytest.raises(SettingsError, match=rf"{section}\.{key}: missing"):
+            from_view(lacking, "train")
+        del lacking[section]
+        with pytest.raises(SettingsError, match=f"{section}.*: missing"):
+            from_view(lacking, "train")
+
+
+def test_settings_and_what_a_stage_sees_of_them_can_be_sent_to_another_process(params):
+    settings = parse_settings(params)
+    seen = from_view(view(settings, "train", "mvtec", "bottle", "patchcore"), "train")
+    for one in (settings, settings.train, seen, seen.train, seen.methods):
+        assert pickle.loads(pickle.dumps(one)) == one
+    with pytest.raises(AttributeError):
+        pickle.loads(pickle.dumps(seen)).train.epochs
+
+
+def test_how_a_job_runs_is_in_no_view_and_has_its_default(params):
+    seen = view(parse_settings(params), "train", "mvtec", "bottle", "prn")
+    assert "checkpoint_minutes" not in seen["train"]
+    assert from_view(seen, "train").train.checkpoint_minutes == 5
+    assert from_view(seen, "train", run_with={"train": {"checkpoint_minutes": 2}}).train.checkpoint_minutes == 2
+    with pytest.raises(SettingsError, match=r"train\.checkpoint_minute: unknown key"):
+        from_view(seen, "train", run_with={"train": {"checkpoint_minute": 2}})
+
+
+def test_a_changed_copy_is_checked_and_leaves_the_original():
+    train = Settings().train
+    assert (train.changed(epochs=3).epochs, train.epochs) == (3, 700)
+    for wrong in ({"epochs": 0}, {"epoch": 3}):
+        with pytest.raises(ValidationError):
+            train.changed(**wrong)
+    with pytest.raises(ValidationError):
+        train.epochs = 3

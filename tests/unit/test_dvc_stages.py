@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from prn.methods import METHODS
-from prn.views import VIEWS
+from prn.settings.methods import METHODS
+from prn.settings.views import VIEWS
 
 # A DVC stage and the Snakemake rules that it may run (its --allowed-rules).
 PHASES = {

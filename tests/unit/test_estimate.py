@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from prn.cli import main
-from prn.config import merged, parse_settings, read_yaml
 from prn.methods.prn import Method
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.validation import merged
 from prn.tools import probe
 from prn.tools.totals import Total, as_text, counts, distinct, estimate, jobs_side_by_side
 from tests.unit import training_case

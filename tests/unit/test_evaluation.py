@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from prn.config import EvaluateSettings
 from prn.evaluation import ScoredTestSet, evaluate
+from prn.settings.sections import EvaluateSettings
 
 
 @pytest.fixture

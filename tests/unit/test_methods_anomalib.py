@@ -9,12 +9,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from prn.backbone import random_weights
-from prn.config import Settings, parse_settings, read_yaml, resolve_variant
 from prn.errors import DataMissing, PrnError, SettingsError
-from prn.methods import METHODS
 from prn.reporting.published import published
 from prn.resume import ResumeFile
-from prn.strict import from_plain
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.methods import METHODS
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
+from prn.settings.variants import resolve_variant
 
 from .anomalib_case import SIZE, inputs, scored_images, stripes
 
@@ -42,7 +44,7 @@ SHORT = {
 def build(variant: str, weights, minutes: float = 60.0, **changes):
     """The method of a variant with short settings, laid over by `changes`."""
     name = "draem" if variant == "sspcab" else variant
-    settings = from_plain(
+    settings = validated(
         Settings,
         {
             "method": name,
@@ -156,7 +158,7 @@ def test_cflow_warms_up_and_then_follows_a_cosine(weights):
 
 
 def test_cfa_refuses_a_backbone_whose_widths_its_descriptor_does_not_know():
-    settings = from_plain(Settings, {"method": "cfa", "model": {"backbone": "resnet34"}, "train": {"threads": 1}})
+    settings = validated(Settings, {"method": "cfa", "model": {"backbone": "resnet34"}, "train": {"threads": 1}})
     from prn.methods.cfa import Method
 
     with pytest.raises(SettingsError, match=r"model\.backbone: found 'resnet34'"):
@@ -242,11 +244,11 @@ def test_the_variants_have_their_papers_settings(project: Path):
         assert chosen[name].model.backbone == "wide_resnet50_2"
     for name in ("cflow", "rd4ad", "patchcore"):
         assert resolve_variant(params, f"{name}-resnet18").model.backbone == "resnet18"
-    cflow, draem = chosen["cflow"].methods["cflow"], chosen["draem"].methods["draem"]
-    rd4ad, cfa = chosen["rd4ad"].methods["rd4ad"], chosen["cfa"].methods["cfa"]
+    cflow, draem = chosen["cflow"].methods.cflow, chosen["draem"].methods.draem
+    rd4ad, cfa = chosen["rd4ad"].methods.rd4ad, chosen["cfa"].methods.cfa
     assert (cflow.size, cflow.epochs, cflow.batch, cflow.learning_rate, cflow.blocks) == (256, 25 * 8, 32, 2e-4, 8)
     assert (draem.size, draem.epochs, draem.learning_rate, draem.decay_epochs) == (256, 700, 1e-4, [400, 600])
-    assert (draem.sspcab, chosen["sspcab"].methods["draem"].sspcab) == (False, True)
+    assert (draem.sspcab, chosen["sspcab"].methods.draem.sspcab) == (False, True)
     assert (rd4ad.size, rd4ad.epochs, rd4ad.batch, rd4ad.learning_rate) == (256, 200, 16, 5e-3)
     assert (cfa.resize, cfa.crop, cfa.epochs, cfa.batch) == (256, 224, 30, 4)
 

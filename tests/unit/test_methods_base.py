@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from prn.backbone import random_weights
-from prn.config import Settings
 from prn.errors import PrnError
-from prn.methods import METHODS, method_class
-from prn.methods.base import BaseMethod
-from prn.strict import from_plain
+from prn.methods.base import BaseMethod, method_class
+from prn.settings.methods import METHODS
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 
 CPU = torch.device("cpu")
 OWN_ENCODER = ("cfa", "cflow", "devnet", "dra", "kdad", "patchcore", "rd4ad")
@@ -22,7 +22,7 @@ TRAINED = ("cfa", "cflow", "devnet", "dra", "draem", "kdad", "prn", "rd4ad")
 
 def built(name: str, weights: dict[str, torch.Tensor] | None) -> BaseMethod:
     backbone = "vgg16" if name == "kdad" else "resnet18"
-    settings = from_plain(Settings, {"method": name, "model": {"backbone": backbone}})
+    settings = validated(Settings, {"method": name, "model": {"backbone": backbone}})
     return method_class(name)(settings, weights, None, CPU)
 
 

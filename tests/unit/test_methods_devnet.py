@@ -9,10 +9,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from prn.backbone import random_weights
-from prn.config import parse_settings, read_yaml, resolve_variant
 from prn.errors import DataMissing, PrnError
 from prn.methods.devnet import Method
 from prn.resume import Interrupted, ResumeFile
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.variants import resolve_variant
 from tests.unit import methods_case
 
 
@@ -99,7 +100,7 @@ def test_the_variants_have_the_published_settings(project):
     params = parse_settings(read_yaml(project / "params.yaml"))
     shots = {name: resolve_variant(params, name) for name in ("devnet-shots-1", "devnet-shots-5", "devnet")}
     assert [one.train.shots for one in shots.values()] == [1, 5, 10]
-    options = shots["devnet"].methods["devnet"]
+    options = shots["devnet"].methods.devnet
     assert {one.model.backbone for one in shots.values()} == {"resnet18"}
     assert (options.size, options.epochs, options.steps_per_epoch) == (448, 50, 20)
     assert (options.batch.normal, options.batch.seen) == (24, 24)

@@ -9,13 +9,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from prn.backbone import random_weights
-from prn.config import parse_settings, read_yaml, resolve_variant
 from prn.errors import SettingsError
 from prn.methods.deviation import deviation_loss
 from prn.methods.dra import Method, training_images
 from prn.methods.dra_network import NORMAL, PSEUDO, SEEN, DRANetwork, dra_loss, mean_references
 from prn.methods.pseudo_anomaly import AREA, JITTER, colour_jitter, pseudo_anomaly, rotated
 from prn.resume import Interrupted, ResumeFile
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.variants import resolve_variant
 from tests.unit import methods_case
 
 
@@ -130,7 +131,7 @@ def test_a_rotation_by_nothing_changes_nothing_and_others_leave_black_corners():
 
 
 def test_a_steps_images_are_normals_seen_pseudo_and_references():
-    options = settings(1).methods["dra"]
+    options = settings(1).methods.dra
     normals, seen = np.full((5, 8, 8, 3), 10, np.uint8), np.full((2, 8, 8, 3), 200, np.uint8)
     found = training_images(normals, seen, options, np.random.default_rng(0))
     assert found.shape == (4 + 4 + 4 + 3, 8, 8, 3)
@@ -143,7 +144,7 @@ def test_the_variants_have_the_published_settings(project):
     params = parse_settings(read_yaml(project / "params.yaml"))
     shots = {name: resolve_variant(params, name) for name in ("dra-shots-1", "dra-shots-5", "dra")}
     assert [one.train.shots for one in shots.values()] == [1, 5, 10]
-    options = shots["dra"].methods["dra"]
+    options = shots["dra"].methods.dra
     assert {one.model.backbone for one in shots.values()} == {"resnet18"}
     assert (options.size, options.scales, options.epochs, options.steps_per_epoch) == (448, 2, 30, 20)
     assert options.batch.normal + options.batch.seen + options.batch.pseudo == 48

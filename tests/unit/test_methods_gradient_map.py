@@ -8,9 +8,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from prn.backbone import IMAGENET_STD
-from prn.config import Settings
 from prn.methods.base import BaseMethod
 from prn.methods.gradient_map import clipped_at_percentile, score_and_gradient, score_by_gradient, smoothed
+from prn.settings.sections import Settings
 
 
 def test_the_gradient_of_a_known_score_by_hand():

@@ -12,10 +12,11 @@ from sklearn.metrics import roc_auc_score
 
 from prn import layout
 from prn.backbone import random_weights, weights_kind
-from prn.config import parse_settings, read_yaml, resolve_variant
 from prn.errors import DataCorrupt, DataMissing
 from prn.methods.kdad import Method, cloner, distillation_loss, opened
 from prn.resume import Interrupted, ResumeFile
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.variants import resolve_variant
 from prn.stages import weights as weights_stage
 from prn.stages.job import Job
 from prn.vgg import block_outputs, vgg16
@@ -158,7 +159,7 @@ def test_missing_weights_are_named_and_a_file_in_the_folder_is_taken(tmp_path, m
 def test_the_variant_has_the_published_settings(project):
     """reference: VGG-16, 128 pixels, batch 64, 601 epochs, 1e-3, lambda 0.5, four layers in training, three at test."""
     kdad = resolve_variant(parse_settings(read_yaml(project / "params.yaml")), "kdad")
-    options = kdad.methods["kdad"]
+    options = kdad.methods.kdad
     assert kdad.model.backbone == "vgg16"
     assert (options.size, options.batch, options.epochs, options.learning_rate) == (128, 64, 601, 1e-3)
     assert (options.direction_weight, options.layers_train, options.layers_test) == (0.5, 4, 3)

@@ -9,16 +9,18 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from prn.backbone import Backbone, normalise, random_weights
-from prn.config import Settings, parse_settings, read_yaml, resolve_variant
 from prn.errors import DataCorrupt, PrnError, SettingsError
-from prn.strict import from_plain
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
+from prn.settings.variants import resolve_variant
 
 from .anomalib_case import SIZE, inputs, scored_images, stripes
 
 
 def settings(**changes) -> Settings:
     options = {"resize": 64, "crop": 56, "coreset": 0.1, "neighbours": 3, "batch_size": 4, **changes}
-    return from_plain(
+    return validated(
         Settings,
         {"method": "patchcore", "tensors": {"size": SIZE}, "methods": {"patchcore": options}, "train": {"threads": 1}},
     )
@@ -81,7 +83,7 @@ def test_a_map_does_not_depend_on_its_batch(patchcore, weights):
 def test_the_features_are_those_of_our_backbone(patchcore, name):
     """timm's network with our weights against torchvision's: the hand-over misses no layer."""
     weights = random_weights(name, seed=0)
-    chosen = from_plain(Settings, {"model": {"backbone": name}, "train": {"threads": 1}})
+    chosen = validated(Settings, {"model": {"backbone": name}, "train": {"threads": 1}})
     method = patchcore(chosen, weights, None, torch.device("cpu"))
     pixels = normalise(torch.from_numpy(stripes(2, seed=0)))
     with torch.no_grad():
@@ -114,7 +116,7 @@ def test_the_variants_have_the_papers_size_and_backbones(project: Path):
     params = parse_settings(read_yaml(project / "params.yaml"))
     large, small = (resolve_variant(params, name) for name in ("patchcore", "patchcore-resnet18"))
     assert (large.model.backbone, small.model.backbone) == ("wide_resnet50_2", "resnet18")
-    assert (large.methods["patchcore"].resize, large.methods["patchcore"].crop) == (256, 224)
+    assert (large.methods.patchcore.resize, large.methods.patchcore.crop) == (256, 224)
 
 
 def test_a_crop_larger_than_the_image_is_refused():

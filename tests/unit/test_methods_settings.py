@@ -6,31 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from prn.config import merged, parse_settings, read_yaml, resolve_variant
 from prn.errors import SettingsError
-from prn.methods import METHODS, _declared, settings
-from prn.methods.entry import MethodEntry
 from prn.provenance.code import stage_modules
-from prn.views import from_view, view
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.methods import METHODS, MethodSections
+from prn.settings.methods.entry import MethodEntry
+from prn.settings.validation import merged
+from prn.settings.variants import resolve_variant
+from prn.settings.views import from_view, view
 
-OWN = '''
-from dataclasses import dataclass
-
-from prn.config import AtLeastOne
-from prn.methods.entry import MethodEntry
-
-
-@dataclass(frozen=True, slots=True)
-class OwnSettings:
-    """A method of a test."""
-
-    epochs: AtLeastOne = 5
-
-
-METHODS = {
-    "own": MethodEntry("somewhere.own", options=OwnSettings, reads=("train.threads",), textures=True)
-}
-'''
+SHORT = {"variants": {"kdad-short": {"method": "kdad", "methods": {"kdad": {"epochs": 5}}}}}
 
 
 @pytest.fixture
@@ -38,47 +23,42 @@ def params(project) -> dict:
     return read_yaml(project / "params.yaml")
 
 
-@pytest.fixture
-def own(tmp_path, monkeypatch, params) -> dict:
-    """The settings with a method that one new file and its variants declare."""
-    (tmp_path / "own_of_a_test.py").write_text(OWN, encoding="utf-8")
-    monkeypatch.setattr(settings, "__path__", [*settings.__path__, str(tmp_path)])
-    monkeypatch.setattr("prn.methods.METHODS", _declared())
-    yield merged(
-        params,
-        {"variants": {"own": {"method": "own"}, "own-long": {"method": "own", "methods": {"own": {"epochs": 50}}}}},
-    )
-    sys.modules.pop("prn.methods.settings.own_of_a_test", None)
-
-
-def test_a_new_file_is_a_new_method_with_settings_of_its_own(own):
-    typed = parse_settings(own)
-    seen = [view(typed, "train", "mvtec", "bottle", name) for name in ("own", "own-long")]
-    assert [one["methods"] for one in seen] == [{"own": {"epochs": 5}}, {"own": {"epochs": 50}}]
-    assert set(seen[0]) == {"method", "methods", "tensors", "train"}
+def test_the_settings_of_a_method_stand_in_its_view_alone_and_a_variant_may_override_them(params):
+    typed = parse_settings(merged(params, SHORT))
+    seen = [view(typed, "train", "mvtec", "bottle", name) for name in ("kdad", "kdad-short")]
+    assert [set(one["methods"]) for one in seen] == [{"kdad"}, {"kdad"}]
+    assert [one["methods"]["kdad"]["epochs"] for one in seen] == [601, 5]
+    assert set(seen[0]) == {"method", "methods", "model", "tensors", "train"}
     assert seen[0]["train"] == {"threads": 2}
-    assert from_view(seen[1]).methods["own"].epochs == 50
+    assert from_view(seen[1], "train").methods.kdad.epochs == 5
+    with pytest.raises(AttributeError):
+        from_view(seen[1], "train").methods.patchcore
 
 
-def test_another_methods_settings_leave_its_view_alone(own):
-    other = merged(own, {"methods": {"patchcore": {"coreset": 0.5}}})
-    for name, same in (("own", True), ("patchcore", False)):
-        before, after = (view(parse_settings(one), "train", "mvtec", "bottle", name) for one in (own, other))
+def test_another_methods_settings_leave_its_view_alone(params):
+    other = merged(params, {"methods": {"patchcore": {"coreset": 0.5}}})
+    for name, same in (("kdad", True), ("patchcore", False)):
+        before, after = (view(parse_settings(one), "train", "mvtec", "bottle", name) for one in (params, other))
         assert (before == after) is same
 
 
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"ownn": {"epochs": 3}}, "methods.ownn: no method has such settings; did you mean 'own'"),
-        ({"own": {"epoch": 3}}, "methods.own.epoch: unknown key; did you mean 'epochs'"),
-        ({"own": {"epochs": 0}}, "methods.own.epochs: found 0"),
+        ({"kdadd": {"epochs": 3}}, "methods.kdadd: unknown key; did you mean 'kdad'"),
+        ({"mean_image": {}}, "methods.mean_image: unknown key; known: cfa, cflow"),
+        ({"kdad": {"epoch": 3}}, "methods.kdad.epoch: unknown key; did you mean 'epochs'"),
+        ({"kdad": {"epochs": 0}}, "methods.kdad.epochs: found 0"),
+        ({"patchcore": {"resize": 200}}, "methods.patchcore.crop: found 224, expected at most `resize`, 200"),
+        ({"cflow": {"epochs": 10}}, "methods.cflow.warmup_epochs: found 16.0, expected at most `epochs`, 10"),
+        ({"dra": {"size": 64, "scales": 3}}, "methods.dra.size: found 64, expected at least 128 for `scales`: 3"),
+        ({"draem": {"score_window": 20}}, "methods.draem.score_window: found 20, expected an odd number"),
         (3, "methods: found 3, expected a section"),
     ],
 )
-def test_wrong_settings_are_refused_by_name(own, section, words):
+def test_wrong_settings_are_refused_by_name(params, section, words):
     with pytest.raises(SettingsError) as caught:
-        parse_settings({**own, "methods": section})
+        parse_settings({**params, "methods": section})
     assert words in str(caught.value)
 
 
@@ -101,6 +81,7 @@ def test_needs_follow_a_switch_among_the_settings(params):
 
 def test_every_method_has_its_module_and_a_variant(project, params):
     typed = parse_settings(params)
+    assert set(MethodSections.model_fields) < set(METHODS)
     used = {resolve_variant(typed, name).method for name in typed.variants}
     for name, entry in METHODS.items():
         assert isinstance(entry, MethodEntry)
@@ -108,15 +89,15 @@ def test_every_method_has_its_module_and_a_variant(project, params):
         assert name in used
 
 
-def test_a_declaration_is_part_of_its_own_methods_code_alone():
-    module = "prn.methods.settings.patchcore"
-    assert module in stage_modules("train", "prn.methods.patchcore")
-    assert module not in stage_modules("train", "prn.methods.prn")
+def test_a_declaration_is_part_of_no_methods_code():
+    """What it decides (settings, needs, the module) is compared by value."""
+    for name in ("prn.methods.patchcore", "prn.methods.prn"):
+        assert not [module for module in stage_modules("train", name) if module.startswith("prn.settings")]
 
 
 def test_planning_loads_neither_torch_nor_anomalib(project: Path):
     code = (
-        "import sys; from prn.config import load_settings; load_settings('params.yaml');"
+        "import sys; from prn.settings.loading import load_settings; load_settings('params.yaml');"
         " print([name for name in ('torch', 'anomalib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)

@@ -3,11 +3,11 @@
 import pytest
 
 from prn.backbone import Backbone, random_weights
-from prn.config import ModelSettings
 from prn.errors import SettingsError
 from prn.model.describe import as_text, describe, total
 from prn.model.drawing import draw_network
 from prn.model.network import PRN
+from prn.settings.sections import ModelSettings
 
 SIZES = {1: 64, 2: 32, 3: 16, 4: 8}
 WIDTHS = {1: 64, 2: 128, 3: 256, 4: 512}

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from prn.backbone import BACKBONE_CHANNELS, Backbone, normalise, random_weights
-from prn.config import ModelSettings
 from prn.errors import DataCorrupt, SettingsError
 from prn.model.losses import prn_loss
 from prn.model.network import PRN, PrototypeResidual
 from prn.prototypes import Prototypes, cluster_prototypes, residual
+from prn.settings.sections import ModelSettings
 
 WEIGHTS = random_weights("resnet18", seed=3)
 

@@ -17,11 +17,11 @@ import pytest
 
 from prn.errors import DataCorrupt
 from prn.layout import digest_file, sidecar
-from prn.methods import METHODS
 from prn.provenance import code, environment
 from prn.provenance.code import code_digest, stage_modules
 from prn.provenance.files import atomic_write, sha256_file
 from prn.provenance.sidecars import finish, stale_reason, verify_artefact
+from prn.settings.methods import METHODS
 
 
 def test_atomic_write_replaces_whole_or_not_at_all(tmp_path):

@@ -1,18 +1,17 @@
 """R24: a number whose files, settings or code are not today's is stale for the report, whichever was touched."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prn import layout
-from prn.config import Settings
-from prn.methods import METHODS
 from prn.provenance.code import code_digest
 from prn.provenance.sidecars import finish
+from prn.settings.methods import METHODS
+from prn.settings.sections import Settings
+from prn.settings.views import view
 from prn.stages.report import Staleness
-from prn.views import view
 from tests.unit.reporting_world import make_settings
 
 CELL = {"dataset": "mvtec", "category": "bottle", "variant": "prn", "seed": 42}
@@ -80,10 +79,10 @@ def test_cleared_predictions_are_no_change(settings: Settings) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: replace(s, train=replace(s.train, learning_rate=0.5)),
-        lambda s: replace(s, evaluate=replace(s.evaluate, fpr_limit=0.2)),
-        lambda s: replace(s, split=replace(s.split, seen_anomalies=9)),
-        lambda s: replace(s, tensors=replace(s.tensors, size=64)),
+        lambda s: s.changed(train=s.train.changed(learning_rate=0.5)),
+        lambda s: s.changed(evaluate=s.evaluate.changed(fpr_limit=0.2)),
+        lambda s: s.changed(split=s.split.changed(seen_anomalies=9)),
+        lambda s: s.changed(tensors=s.tensors.changed(size=64)),
     ],
 )
 def test_a_changed_setting_makes_the_number_stale(settings: Settings, change: Callable[[Settings], Settings]) -> None:
@@ -91,4 +90,4 @@ def test_a_changed_setting_makes_the_number_stale(settings: Settings, change: Ca
 
 
 def test_a_setting_of_the_pages_changes_no_number(settings: Settings) -> None:
-    assert reason(replace(settings, report=replace(settings.report, tolerance=2.0))) is None
+    assert reason(settings.changed(report=settings.report.changed(tolerance=2.0))) is None

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +126,7 @@ def test_textures_are_counted_by_folder(tmp_path: Path) -> None:
 def test_the_licence_of_ones_own_images_is_as_the_settings_say(world) -> None:
     root, settings = world
     assert "its licence is not known here (setting `report.credits`)" in card(root, settings)
-    stated = replace(settings, report=replace(settings.report, credits={"own": "made by us, CC0"}))
+    stated = settings.changed(report=settings.report.changed(credits={"own": "made by us, CC0"}))
     text = card(root, stated)
     assert "a data set of the user's own: made by us, CC0" in text
     assert "not known here" not in text

@@ -3,16 +3,15 @@
 import csv
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
 
-from prn.config import ReportSettings
 from prn.reporting import build
 from prn.reporting.delta import judge
 from prn.reporting.wording import image_credit
+from prn.settings.sections import ReportSettings
 from tests.unit.reporting_world import make_settings, make_world
 
 CATEGORIES = {"mvtec": ["bottle", "carpet"], "btad": ["01", "02", "03"]}
@@ -266,7 +265,7 @@ def test_the_first_page_warns_of_another_recipe_than_the_papers(tmp_path: Path) 
     build(tmp_path, settings)
     page = tmp_path / "reports/README.md"
     assert "Not the paper's recipe" not in page.read_text(encoding="utf-8")
-    settings = replace(settings, train=replace(settings.train, steps=20), tensors=replace(settings.tensors, size=32))
+    settings = settings.changed(train=settings.train.changed(steps=20), tensors=settings.tensors.changed(size=32))
     build(tmp_path, settings)
     assert "2 settings differ from it (`tensors.size` and `train.steps`;" in page.read_text(encoding="utf-8")
 
@@ -309,7 +308,7 @@ def test_pages_with_pictures_name_the_data_sets_licence(reports: Path, page: str
 def test_pages_name_whose_the_images_of_ones_own_data_set_are() -> None:
     settings = make_settings({"own": ["part"], "mvtec": ["pill"]}, ["prn"], [42])
     assert image_credit("own", settings) == []
-    settings = replace(settings, report=ReportSettings(credits={"own": "[Own](https://own.example), CC0"}))
+    settings = settings.changed(report=ReportSettings(credits={"own": "[Own](https://own.example), CC0"}))
     (line,) = image_credit("own", settings)
     assert "[Own](https://own.example), CC0" in line
     assert "research use only" in line

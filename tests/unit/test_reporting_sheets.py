@@ -1,7 +1,6 @@
 """The contact sheet of the synthesis is made again from what a training's run card says."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,13 @@ import pytest
 from PIL import Image
 
 from prn import layout
-from prn.config import TensorSettings
 from prn.datasets.images import TextureTensors
 from prn.reporting.evidence import NoEvidence
 from prn.reporting.mosaic import TILE
 from prn.reporting.results import Run
 from prn.reporting.sheets import synthesis_sheet
-from prn.views import view
+from prn.settings.sections import TensorSettings
+from prn.settings.views import view
 from tests.unit.reporting_world import SIZE, make_settings, make_world
 
 RUN = Run("mvtec", "bottle", "prn", 42)
@@ -27,7 +26,7 @@ def root(tmp_path: Path) -> Path:
     make_world(tmp_path, settings, predictions=False)
     card = RUN.file(tmp_path, layout.RUN_CARD)
     data = json.loads(card.read_text(encoding="utf-8"))
-    sized = replace(settings, tensors=TensorSettings(size=SIZE))
+    sized = settings.changed(tensors=TensorSettings(size=SIZE))
     data["settings"] = view(sized, "train", "mvtec", "bottle", "prn")
     card.write_text(json.dumps(data), encoding="utf-8")
     textures = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3)).astype(np.uint8)

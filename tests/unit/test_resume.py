@@ -20,7 +20,7 @@ from prn import layout
 from prn.backbone import random_weights
 from prn.datasets.images import CategoryTensors, TextureTensors, load_textures
 from prn.errors import DataCorrupt, PrnError
-from prn.methods import method_class
+from prn.methods.base import method_class
 from prn.provenance import code
 from prn.provenance.files import sha256_file
 from prn.resume import SEAL_BYTES, Interrupted, ResumeFile, alone, run_key

@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 
 from prn import layout
 from prn.cli import main
-from prn.config import load_settings
-from prn.views import view
+from prn.settings.loading import load_settings
+from prn.settings.views import view
 
 SIZE = 32
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prn.config import SynthesisSettings
 from prn.errors import DataMissing, PrnError, SettingsError
+from prn.settings.sections import SynthesisSettings
 from prn.synthesis import KINDS, Synthesizer
 from prn.synthesis.anomalies import TRIES
 from prn.synthesis.visible import PIXELS, Contrast, Site

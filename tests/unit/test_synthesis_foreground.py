@@ -1,11 +1,15 @@
 """Foreground rules: what they find, and what they refuse."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
 from prn.errors import SettingsError
-from prn.synthesis.foreground import ForegroundRule, find_foregrounds, foreground_mask
+from prn.settings.sections import ForegroundSettings, Settings
+from prn.settings.validation import validated
+from prn.synthesis.foreground import ForegroundRule, find_foregrounds, foreground_mask, foreground_rule
 
 KEY = "synthesis.foreground.mvtec.nut"
 
@@ -69,12 +73,12 @@ def test_coverage_and_pixels():
 def test_whole_and_none_are_the_whole_image():
     normals = disc(10)[None]
     assert find_foregrounds(normals, None) is None
-    assert find_foregrounds(normals, ForegroundRule.from_dict({"method": "whole"}, KEY)) is None
+    assert find_foregrounds(normals, ForegroundRule("whole", key=KEY)) is None
 
 
 @pytest.mark.parametrize(("threshold", "share"), [(250, "0.0 %"), (5, "100.0 %")])
 def test_absurd_coverage_names_the_key(threshold, share):
-    rule = ForegroundRule.from_dict({"method": "threshold", "threshold": threshold}, KEY)
+    rule = ForegroundRule("threshold", threshold=threshold, key=KEY)
     with pytest.raises(SettingsError, match=f"{KEY}: .*{share}") as caught:
         find_foregrounds(disc(10)[None], rule)
     assert "threshold" in str(caught.value)
@@ -92,7 +96,7 @@ REAL = {
 @pytest.mark.parametrize("category", REAL)
 def test_real_objects_are_found(shared_dir, category):
     data, coverage, shape = REAL[category]
-    rule = ForegroundRule.from_dict(data, KEY)
+    rule = ForegroundRule(**data, key=KEY)
     for path in sorted((shared_dir / "real" / "mvtec" / category / "train" / "good").glob("*.png"))[::10]:
         mask = foreground_mask(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), rule)
         assert mask.mean() == pytest.approx(coverage, abs=0.07)
@@ -100,6 +104,10 @@ def test_real_objects_are_found(shared_dir, category):
             contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             ideal = cv2.ellipse(np.zeros_like(mask), cv2.fitEllipse(contours[0]), 1, -1)
             assert (ideal & mask).sum() / (ideal | mask).sum() > 0.97
+
+
+def given(data) -> Settings:
+    return validated(Settings, {"synthesis": {"foreground": {"mvtec": {"nut": data}}}})
 
 
 @pytest.mark.parametrize(
@@ -116,4 +124,13 @@ def test_real_objects_are_found(shared_dir, category):
 )
 def test_a_wrong_rule_names_its_key(data, message):
     with pytest.raises(SettingsError, match=message):
-        ForegroundRule.from_dict(data, KEY)
+        given(data)
+
+
+def test_a_rule_of_the_settings_keeps_what_it_says_and_takes_the_rest_from_the_code():
+    rules = given({"threshold": 100, "method": "threshold"}).synthesis.foreground
+    assert rules == {"mvtec": {"nut": {"threshold": 100, "method": "threshold"}}}
+    assert foreground_rule(rules, "mvtec", "nut") == ForegroundRule("threshold", threshold=100, key=KEY)
+    assert foreground_rule(rules, "mvtec", "bottle") is None
+    fields = {field.name for field in dataclasses.fields(ForegroundRule)}
+    assert fields == {*ForegroundSettings.__annotations__, "key"}

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from prn.config import TensorSettings
 from prn.datasets.images import TextureTensors, texture_tensors
 from prn.errors import DataMissing
+from prn.settings.sections import TensorSettings
+from prn.settings.views import view
 from prn.splits import load_split, save_split
 from prn.stages.job import Job
 from prn.tools.synthesize import run
-from prn.views import view
 from tests.unit.reporting_world import SIZE, make_settings, make_world
 
 TEXTURES = f"data/tensors/dtd/textures/{SIZE}.safetensors"
@@ -37,7 +37,7 @@ def job(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def of(variant: str = "prn") -> Job:
-        sized = replace(settings, tensors=TensorSettings(size=SIZE), variants=VARIANTS)
+        sized = settings.changed(tensors=TensorSettings(size=SIZE), variants=VARIANTS)
         return Job("train", view(sized, "train", "mvtec", "bottle", variant), "mvtec", "bottle", variant, 42)
 
     return of

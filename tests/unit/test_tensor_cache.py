@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from prn import layout
-from prn.config import load_settings
 from prn.datasets.images import CategoryTensors
 from prn.errors import DataMissing
 from prn.provenance.files import sha256_file
+from prn.settings.loading import load_settings
+from prn.settings.views import VIEWS, view, view_of_tensors
 from prn.stages import download, index, tensors
 from prn.stages.caches import images_cache, textures_cache
 from prn.stages.job import Job
-from prn.views import VIEWS, view, view_of_tensors
 from tests.workflow.conftest import make_images
 
 CELL = {"dataset": "mine", "category": "part"}

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prn.backbone import normalise
-from prn.config import BatchSettings, TrainSettings
 from prn.errors import PrnError
 from prn.inference import predict
 from prn.methods.prn_batches import TrainingBatches
 from prn.model.losses import prn_loss
 from prn.resume import Interrupted
+from prn.settings.sections import BatchSettings, TrainSettings
 from prn.training import Batch, BatchPlan, Run, learning_rate, micro_batches, train
 from tests.unit import training_case
 
@@ -33,7 +33,7 @@ def uninterrupted():
 
 
 def test_an_epoch_shows_every_normal_once_in_a_new_order():
-    plan = BatchPlan(normals=70, batch=BatchSettings(32, 16, 16), seed=1)
+    plan = BatchPlan(normals=70, batch=BatchSettings(normal=32, extended=16, simulated=16), seed=1)
     assert plan.steps_per_epoch == 3
     assert plan.total_steps(TrainSettings(epochs=700)) == 2100
     assert plan.total_steps(TrainSettings(steps=5)) == 5
@@ -47,7 +47,7 @@ def test_an_epoch_shows_every_normal_once_in_a_new_order():
 
 
 def test_the_last_batch_keeps_the_mix_and_indices_never_repeat_within_an_epoch():
-    plan = BatchPlan(normals=72, batch=BatchSettings(32, 16, 16), seed=1)
+    plan = BatchPlan(normals=72, batch=BatchSettings(normal=32, extended=16, simulated=16), seed=1)
     sizes = [(len(s.normal), len(s.extended), len(s.simulated)) for s in map(plan.step, range(3))]
     assert sizes == [(32, 16, 16), (32, 16, 16), (8, 4, 4)]
     assert [plan.images(steps) for steps in (0, 2, 3, 7)] == [0, 128, 144, 352]
@@ -58,7 +58,9 @@ def test_the_last_batch_keeps_the_mix_and_indices_never_repeat_within_an_epoch()
 
 @pytest.mark.parametrize(("extended", "simulated", "expected"), [(False, True, (0, 32)), (True, False, (32, 0))])
 def test_a_kind_that_is_off_is_replaced_by_the_other(extended, simulated, expected):
-    plan = BatchPlan(64, BatchSettings(32, 16, 16), seed=1, extended_on=extended, simulated_on=simulated)
+    plan = BatchPlan(
+        64, BatchSettings(normal=32, extended=16, simulated=16), seed=1, extended_on=extended, simulated_on=simulated
+    )
     step = plan.step(0)
     assert (len(step.extended), len(step.simulated)) == expected
 
@@ -81,7 +83,7 @@ def test_the_parts_of_a_step_are_a_partition_within_the_limit_and_in_its_mix(siz
 
 
 def test_parts_of_the_papers_batch_keep_two_to_one_to_one():
-    step = BatchPlan(64, BatchSettings(32, 16, 16), seed=1).step(0)
+    step = BatchPlan(64, BatchSettings(normal=32, extended=16, simulated=16), seed=1).step(0)
     kinds = np.repeat([0, 1, 2], [32, 16, 16])
     parts = micro_batches(step, 16)
     assert [np.bincount(kinds[part]).tolist() for part in parts] == [[8, 4, 4]] * 4

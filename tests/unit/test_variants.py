@@ -7,10 +7,11 @@ import pytest
 import torch
 import yaml
 
-from prn.config import load_settings, resolve_variant
 from prn.methods.prn import Method
 from prn.methods.prn_batches import TrainingBatches
 from prn.prototypes import cluster_prototypes
+from prn.settings.loading import load_settings
+from prn.settings.variants import resolve_variant
 from tests.unit import training_case
 
 # Of four normal images 5, 10 and 20 % are all one prototype, and of two seen anomalies five are as many as ten;

@@ -3,9 +3,9 @@
 import copy
 from collections.abc import Iterator
 
-from prn.config import parse_settings, read_yaml
 from prn.layout import settings_digest
-from prn.views import VIEWS, view, view_of_prototypes
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.views import VIEWS, view, view_of_prototypes
 
 CELL = ("mvtec", "bottle", "prn")
 # The longest prefix counts. What follows a stage reruns through its files and is not listed; the report reads all
@@ -89,6 +89,8 @@ def changed(params: dict, leaf: str) -> dict:
 def _other(leaf: str, value):
     if isinstance(value, bool):
         return not value
+    if leaf.endswith(".threshold"):  # at most 255
+        return value // 2
     if isinstance(value, int):
         return value * 2 if value else 1
     if isinstance(value, float):

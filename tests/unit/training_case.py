@@ -15,7 +15,6 @@ import torch
 
 from prn import resume, training
 from prn.backbone import Backbone, random_weights
-from prn.config import Settings
 from prn.errors import PrnError
 from prn.fitting import FitInputs, FitReport
 from prn.methods import prn
@@ -23,7 +22,8 @@ from prn.methods.prn import Method
 from prn.methods.prn_batches import TrainingBatches
 from prn.prototypes import Prototypes, cluster_prototypes
 from prn.resume import ResumeFile, run_key
-from prn.strict import from_plain, to_plain
+from prn.settings.sections import Settings
+from prn.settings.validation import validated
 from prn.training import Run, seed_everything
 
 SIZE, NORMALS = 32, 7
@@ -42,7 +42,7 @@ def settings(
         "threads": 1,
         "checkpoint_minutes": checkpoint_minutes,
     }
-    return from_plain(
+    return validated(
         Settings,
         {"tensors": {"size": SIZE}, "train": {**base, **train}, "predict": predict or {}, "model": model or {}},
     )
@@ -50,7 +50,7 @@ def settings(
 
 def state(path: Path, chosen: Settings) -> ResumeFile:
     """The resume file of a training with these settings."""
-    return ResumeFile(path, run_key(to_plain(chosen), "", {}, {}))
+    return ResumeFile(path, run_key(chosen.model_dump(), "", {}, {}))
 
 
 def inputs(resume: ResumeFile | None) -> FitInputs:

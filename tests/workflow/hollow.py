@@ -21,14 +21,14 @@ from pathlib import Path
 
 from prn import layout
 from prn.provenance.files import atomic_write
-from prn.config import Settings
+from prn.settings.sections import Settings
 from prn.errors import PrnError
-from prn.methods import METHODS
+from prn.settings.methods import METHODS
 from prn.provenance.files import write_text
 from prn.provenance.sidecars import artefact_hash
 from prn.stages.job import Job
 from prn.stages.names import STAGES
-from prn.strict import from_plain
+from prn.settings.validation import validated
 
 PAGES = []  # those of the report, set by its stage
 
@@ -128,7 +128,7 @@ def _rows():
 
 
 def _report(job):
-    settings = from_plain(Settings, job.view)
+    settings = validated(Settings, job.view)
     for file in Path("data/metrics").glob("*/*/*/seed*[0-9].json"):
         values = {name: 100 * value for name, value in list(json.loads(file.read_text()).items())[:4]}
         dataset, category, variant = file.parts[2:5]

@@ -217,7 +217,7 @@ def test_an_experiment_of_dvc(hollow):
     assert sorted(jobs(said)) == ["evaluate", "predict", "report", "train"]
     assert yaml.safe_load((hollow / "params.yaml").read_text(encoding="utf-8"))["train"]["steps"] == 3
     assert (hollow / "trained").read_text(encoding="utf-8") == f"{trained}mine/part/prn\n"
-    assert "shorter" in dvc(hollow, "exp", "show", "--no-pager")
+    assert "shorter" in dvc(hollow, "exp", "list")
     check_that_nothing_is_to_be_done(hollow)
 
 

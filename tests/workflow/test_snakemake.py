@@ -18,7 +18,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from tests.workflow.conftest import planned, run
+from tests.workflow.conftest import plan, planned, run, snakemake
 
 pytestmark = pytest.mark.slow
 WHOLE = {
@@ -214,6 +214,34 @@ def test_wrong_settings_fail_before_any_job(bench, section, values, words):
     assert done.returncode != 0
     assert words in done.stdout
     assert "rule download" not in done.stdout
+
+
+def test_a_key_that_stands_twice_fails_before_any_job(bench):
+    """Snakemake itself takes the last one."""
+    bench.preset.write_text(bench.preset.read_text(encoding="utf-8") + "train: {steps: 3}\n", encoding="utf-8")
+    done = bench.snakemake("all", check=False)
+    assert done.returncode != 0
+    assert "preset.yaml, line" in done.stdout and "train stands here a second time" in done.stdout
+    assert "rule download" not in done.stdout
+
+
+def test_a_name_that_is_a_pattern_elsewhere_is_a_name(hollow):
+    """Data set, category and variant with signs that regular expressions, shells and HTML read otherwise."""
+    dataset, category, variant = "screws (v2)+", "Schräubchen & Co. (1)+", "prn (a) & b+"
+    data = yaml.safe_load((hollow / "params.yaml").read_text(encoding="utf-8"))
+    images = Path(data["download"]["sources"]["mine"])
+    (images / "part").rename(images / category)
+    data["variants"][variant] = {"model": {"fusion": False}}
+    data["benchmark"]["datasets"] = {dataset: {"categories": [category], "variants": ["prn", variant]}}
+    data["download"]["sources"] = {dataset: str(images), "dtd": str(images / category / "train")}
+    (hollow / "params.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+    snakemake(hollow, "all")
+    made = (hollow / "data/metrics").glob("*/*/*/seed42.json")
+    assert {file.parent.relative_to(hollow / "data/metrics").parts for file in made} == {
+        (dataset, category, "prn"),
+        (dataset, category, variant),
+    }
+    assert plan(hollow) == {}
 
 
 def test_missing_weights_stop_with_a_clear_error(bench):

@@ -1,6 +1,7 @@
 # Settings, cells and helpers that every phase uses.
 import json
 import os
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -11,16 +12,19 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(workflow.basedir))
 
 from prn import layout
-from prn.config import parse_settings, resolve_variant
+from prn.settings.loading import parse_settings, read_yaml
+from prn.settings.variants import resolve_variant
 from prn.datasets.listing import listing_digest
-from prn.views import execution, view, view_of_prototypes
+from prn.settings.views import execution, view, view_of_prototypes
 from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
-from prn.methods import METHODS
+from prn.settings.methods import METHODS
 from prn.provenance.code import code_digest
 
 try:
+    for file in workflow.configfiles:
+        read_yaml(file)  # refuses a key that stands twice, of which Snakemake takes the last
     SETTINGS = parse_settings(config)
 except PrnError as error:
     raise WorkflowError(f"params.yaml (with presets): {error}") from None
@@ -42,7 +46,7 @@ workflow.global_resources.setdefault("gpu", max(1, GPUS))
 
 
 wildcard_constraints:
-    dataset="|".join(sorted({*RUNS, "dtd"})),
+    dataset="|".join(re.escape(name) for name in sorted({*RUNS, "dtd"})),
     category="[^/]+",
     variant="[^/]+",
     seed=r"\d+",
@@ -183,10 +187,10 @@ KEPT = {
 
 
 def kept(cells, last="metrics"):
-    """What cells keep, up to a kind: asked for by name, so that a file that was deleted is made again."""
+    """What cells keep, up to a kind, with the digest files: asked for by name, so that what was deleted is made again."""
     kinds = list(KEPT)[: list(KEPT).index(last) + 1]
-    files = (KEPT[kind](cell) for cell in cells for kind in kinds)
-    return list(filter(None, dict.fromkeys(files)))
+    files = dict.fromkeys(KEPT[kind](cell) for cell in cells for kind in kinds)
+    return [file for kept_file in filter(None, files) for file in (kept_file, digest_file(kept_file))]
 
 
 def prototypes_inputs(wildcards):

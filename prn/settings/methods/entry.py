@@ -1,4 +1,4 @@
-"""What the planner knows of a method: where its class is, which settings it has and reads, which files it needs."""
+"""What the planner knows of a method: where its class is, which settings it reads, which files it needs."""
 
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,18 +9,16 @@ Need = Literal["backbone", "prototypes", "textures", "masks"]
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A method's declaration in `prn.methods.settings`.
+    """A method's declaration.
 
     module, name: where its class is; imported only when the method runs.
-    options: the dataclass of its own section `methods.<method>` of the settings, None where it has none.
-    reads: further settings that its training reads (`model.backbone`, `train.threads`).
+    reads: the settings that its training reads besides its own section, by paths (`model.backbone`, `train.threads`).
     backbone, prototypes, textures: whether its training needs those files; masks: whether it needs seen anomalies with
     masks. A text names the switch among the settings that decides (`model.prototypes`).
     """
 
     module: str
     name: str = "Method"
-    options: type[Any] | None = None
     reads: tuple[str, ...] = ()
     backbone: bool | str = False
     prototypes: bool | str = False

@@ -1,0 +1,1 @@
+"""The settings of `params.yaml` as typed models: what each key means and may hold, variants, what each stage reads."""
