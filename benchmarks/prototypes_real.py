@@ -29,7 +29,7 @@ import torch
 from prn import layout
 from prn.backbone import BACKBONE_CHANNELS, Backbone, load_weights, normalise, random_weights
 from prn.datasets.images import CategoryTensors
-from prn.methods.interface import top_mean
+from prn.methods.base import top_mean
 from prn.metrics import image_auroc, localization_metrics
 from prn.model.network import PRN
 from prn.prototypes import (

@@ -24,15 +24,16 @@ import numpy as np
 import torch
 
 from prn.backbone import BACKBONE_CHANNELS, random_weights
-from prn.batches import StepBatch, TrainingBatches
+from prn.devices import torch_device
+from prn.fitting import FitInputs
 from prn.inference import measure
-from prn.methods.interface import FitInputs
 from prn.methods.prn import Method
+from prn.methods.prn_batches import StepBatch, TrainingBatches
 from prn.prototypes import Prototypes
-from prn.provenance.environment import environment
+from prn.provenance.environment import environment, peak_memory_mb
 from prn.settings.sections import Settings
 from prn.settings.validation import validated
-from prn.training import peak_memory_mb, seed_everything
+from prn.training import seed_everything
 
 EPOCH = 4  # steps of an epoch, all of them whole
 WARM_UP = 8
@@ -176,12 +177,12 @@ def batches_row(arguments: argparse.Namespace, device: torch.device) -> str:
     settings = settings_of(arguments)
     inputs = inputs_of(settings)
     batches = TrainingBatches(settings, inputs, method_of(settings, device)._plan(inputs), device)
-    drawing = [_seconds(lambda number=number: batches.draw(number)) for number in range(arguments.steps)]
-    drawn = [batches.draw(number) for number in range(3)]
+    planning = [_seconds(lambda number=number: batches.contents(number)) for number in range(arguments.steps)]
+    contents = [batches.contents(number) for number in range(3)]
     render = batches._renderer
-    text = f"| batches alone: plans on the CPU | {1000 * statistics.median(drawing):.1f} | | |"
+    text = f"| batches alone: plans on the CPU | {1000 * statistics.median(planning):.1f} | | |"
     if render is not None:
-        ms, _ = milliseconds(lambda number: batches._rendered_there(render, drawn[number % 3]), arguments.steps)
+        ms, _ = milliseconds(lambda number: batches._rendered_there(render, contents[number % 3]), arguments.steps)
         text += f"\n| batches alone: rendering on the device | {ms:.1f} | | |"
     return text
 
@@ -218,7 +219,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="file for the profile of the first bfloat16 step")
     parser.add_argument("--page", type=Path, help="Markdown file that receives the result, row by row")
     arguments = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch_device()
     torch.backends.cudnn.benchmark = arguments.search
     deadline = time.monotonic() + arguments.seconds
     lines: list[str] = []

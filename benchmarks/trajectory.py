@@ -1,9 +1,10 @@
 r"""Is the network that predicts the one that was trained? Along a training, without a test image.
 
 Every `--every` steps: the loss on eight batches of the training's later steps, with BatchNorm's statistics of these
-batches (as in training), with the running averages (as in prediction), and with statistics taken anew from twenty later
-batches (`train.precise_norm_batches`). Every `--scores-every` steps also the scores of `benchmarks/validation.py`, in
-prediction and with the statistics taken anew. The training itself is not touched. Prepare a work folder as there, then
+batches (as in training), with the running averages (as in prediction), and with statistics recalibrated from twenty
+later batches (`train.precise_norm_batches`). Every `--scores-every` steps also the scores of
+`benchmarks/validation.py`, in prediction and with the recalibrated statistics. The training itself is not touched.
+Prepare a work folder as there, then
 
     python benchmarks/trajectory.py --root runs/real-decay --preset workflow/presets/real-decay.yaml --category pill \
         --variant prn-light --steps 4000 --precision bfloat16 --out runs/real-decay/trajectory
@@ -25,11 +26,11 @@ from validation import PROJECT, cell_parser, divide, scores
 
 from prn import layout
 from prn.backbone import Backbone
-from prn.batches import StepBatch, TrainingBatches
-from prn.methods.interface import FitInputs
+from prn.fitting import FitInputs
 from prn.methods.prn import Method
+from prn.methods.prn_batches import StepBatch, TrainingBatches
 from prn.model.losses import prn_loss
-from prn.model.precise_norm import renew_statistics
+from prn.model.precise_norm import recalibrate_statistics
 from prn.prototypes import cluster_prototypes
 from prn.settings.loading import load_settings
 from prn.settings.sections import TrainSettings
@@ -77,13 +78,13 @@ def main() -> None:
             for name in ("training", "prediction", "precise"):
                 with untouched(method):
                     if name == "precise":
-                        renew(method, steps[LOSS_BATCHES:])
+                        recalibrate(method, steps[LOSS_BATCHES:])
                     row[f"loss_{name}"] = loss(method, steps[:LOSS_BATCHES], training=name == "training")
                     if name != "training" and number % arguments.scores_every == 0:
                         row[f"scores_{name}"] = scores(method, settings, images, cell)["all"]
             return row
 
-        with mock.patch("prn.training.learning_rate", rate):
+        with mock.patch("prn.methods.prn.learning_rate", rate):
             method.fit(inputs)
         say(look(arguments.steps), file)
 
@@ -144,13 +145,13 @@ def loss(method: Method, steps: list[StepBatch], training: bool) -> float:
     return float(torch.stack(found).mean())
 
 
-def renew(method: Method, steps: list[StepBatch]) -> None:
-    """Take BatchNorm's statistics anew from these batches."""
+def recalibrate(method: Method, steps: list[StepBatch]) -> None:
+    """Replace BatchNorm's statistics by those of these batches."""
     settings, network = method.settings.train, method.network
     assert network is not None
     network.train()
     with method._autocast(settings.precision):
-        renew_statistics(network, (method._pixels(step.images, settings.channels_last) for step in steps))
+        recalibrate_statistics(network, (method._pixels(step.images, settings.channels_last) for step in steps))
 
 
 if __name__ == "__main__":

@@ -28,15 +28,16 @@ from safetensors.torch import load_file
 from prn import layout
 from prn.backbone import Backbone
 from prn.datasets.images import CategoryTensors, load_textures
+from prn.fitting import FitInputs
 from prn.inference import predict
-from prn.methods.interface import FitInputs, method_class
+from prn.methods.base import method_class
 from prn.metrics import image_auroc, localization_metrics
 from prn.prototypes import cluster_prototypes
 from prn.settings.loading import load_settings
 from prn.settings.sections import Settings
 from prn.settings.variants import resolve_variant
 from prn.splits import load_split
-from prn.synthesis import Synthesizer, foreground_rule
+from prn.synthesis import synthesizer_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 HELD_SEEN = 3
@@ -144,15 +145,15 @@ def divide(root: Path, settings: Settings, cell: dict[str, Any]) -> Images:
 
 def scores(method: Any, settings: Settings, images: Images, cell: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Image AUROC, pixel AUROC, PRO and AP in percent: each kind of anomaly against the good ones, and all together."""
-    synthesizer = Synthesizer(
-        images.held_normals,
-        images.held_seen,
-        images.held_seen_masks,
-        images.textures,
-        settings=settings.synthesis.changed(extended=True, heterologous=True, homologous=True, **MARKED),
-        seed=cell["seed"],
-        foreground=foreground_rule(settings.synthesis.foreground, cell["dataset"], cell["category"]),
+    held = FitInputs(
+        **cell,
+        normals=images.held_normals,
+        seen=images.held_seen,
+        seen_masks=images.held_seen_masks,
+        textures=images.textures,
     )
+    chosen = settings.synthesis.changed(extended=True, heterologous=True, homologous=True, **MARKED)
+    synthesizer = synthesizer_of(held, chosen, HELD_SEEN)
     sets = {"seen": (images.held_seen, images.held_seen_masks)}
     count = PER_NORMAL * len(images.held_normals)
     for kind in ("extended", "simulated"):

@@ -17,10 +17,11 @@ import numpy as np
 
 from prn import layout
 from prn.datasets.images import CategoryTensors, load_textures
+from prn.fitting import FitInputs
 from prn.settings.loading import load_settings
 from prn.settings.sections import SynthesisSettings
 from prn.splits import load_split
-from prn.synthesis import Synthesizer, foreground_rule
+from prn.synthesis import Synthesizer, synthesizer_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 UNSEEN, SPECK = 8.0, 2e-4
@@ -58,17 +59,15 @@ def make(
     cell = {"dataset": arguments.dataset, "category": category, "seed": arguments.seed}
     split = load_split(arguments.root / layout.SPLIT.format(**cell))
     tensors = CategoryTensors.load(arguments.root / layout.TENSORS.format(**cell, size=size))
-    normals, seen = tensors.images[tensors.index_of(split.train_normal)], tensors.index_of(split.seen)
-    synthesizer = Synthesizer(
-        normals,
-        tensors.images[seen],
-        tensors.masks[seen],
-        load_textures(arguments.root / layout.TENSORS.format(**layout.TEXTURES, size=size)),
-        settings=synthesis,
-        seed=arguments.seed,
-        foreground=foreground_rule(synthesis.foreground, arguments.dataset, category),
+    seen = tensors.index_of(split.seen)
+    inputs = FitInputs(
+        **cell,
+        normals=tensors.images[tensors.index_of(split.train_normal)],
+        seen=tensors.images[seen],
+        seen_masks=tensors.masks[seen],
+        textures=load_textures(arguments.root / layout.TENSORS.format(**layout.TEXTURES, size=size)),
     )
-    return synthesizer, normals
+    return synthesizer_of(inputs, synthesis, len(seen)), inputs.normals
 
 
 def shares(synthesizer: Synthesizer, normals: np.ndarray, kind: str, samples: int) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from prn.methods.interface import say
+from prn.fitting import say
 
 Acceleration = Literal["auto", "none", "compile", "cuda_graphs"]
 WARM_UPS = 3  # passes before a recording: libraries choose their algorithms and take their memory in them

@@ -37,7 +37,7 @@ def predict(method: Any, images: np.ndarray, batch_size: int, label: str = "") -
 def measure(
     method: Any, images: np.ndarray, batch_size: int, repeats: int, files: Sequence[Path] = ()
 ) -> dict[str, float]:
-    """Seconds an image, batch 1 and `batch_size`: median and 95th percentile, synchronised, after a warm-up.
+    """Seconds per image, batch 1 and `batch_size`: median and 95th percentile, synchronised, after a warm-up.
 
     The clock starts with a decoded image in memory and ends with its score map back there; for the entries
     `..._with_file_...`, given where there are `files`, it starts before the file is read, decoded and resized. Each

@@ -22,6 +22,7 @@ CHECKPOINT = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.safeten
 TRAINING_LOG = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.log.csv"
 RUN_CARD = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.card.json"
 RESUME = "data/checkpoints/{dataset}/{category}/{variant}/seed{seed}.resume.pt"
+TRAINING_LOCK = "data/locks/train/{dataset}/{category}/{variant}/seed{seed}.lock"
 SYNTHESIS = "data/synthesis/{dataset}/{category}/{variant}"
 PREDICTIONS = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.npz"
 TIMING = "data/predictions/{dataset}/{category}/{variant}/seed{seed}.timing.json"

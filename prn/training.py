@@ -1,35 +1,27 @@
 """The training engine: a loop over steps that is deterministic, resumable to the byte on a CPU, and stops on a NaN.
 
-A step is a function of its number alone (the batches are functions of seed, epoch and index), so a run that was
-killed goes on from its last state file as if nothing had happened.
+A step is a function of its number alone (the batches are functions of seed, epoch and index), so a training that was
+killed goes on from its last saved state (`prn.resume`) as if nothing had happened.
 """
 
-import contextlib
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from prn.errors import PrnError, memory_errors
-from prn.methods.interface import FitReport, say
-from prn.provenance.files import atomic_write
+from prn.errors import DataCorrupt, PrnError, memory_errors
+from prn.fitting import FitReport, say
+from prn.provenance.environment import peak_memory_mb
+from prn.resume import Interrupted, ResumeFile, interruptible, on_sigterm
 from prn.settings.sections import BatchSettings, TrainSettings
 
 FLUSH_STEPS = 10
-
-
-class Interrupted(PrnError):
-    """The run was told to stop (SIGTERM) and has saved its state; starting it again continues (exit code 143)."""
-
-    exit_code = 143
 
 
 @dataclass(frozen=True)
@@ -134,25 +126,25 @@ def make_optimizer(parameters: list[nn.Parameter], settings: TrainSettings) -> t
 class Run:
     """What the loop needs to know of a training.
 
+    rate: the learning rate of step `i`, counted from 0.
     step: does forward and backward of step `i` and returns detached scalars, `loss` among them.
     state, restore: the tensors that change in training (weights and BatchNorm statistics).
-    key: identifies settings and inputs; a resume state with another key is not used.
-    rate: the learning rate of step `i`, in place of the settings' schedule.
+    finish: what is left to do after the last step; a training that is stopped in it goes on there.
     section: the section of the settings that messages name.
     """
 
     label: str
-    key: str
     total: int
-    settings: TrainSettings
     optimizer: torch.optim.Optimizer
+    rate: Callable[[int], float]
     step: Callable[[int], Mapping[str, torch.Tensor | float]]
     state: Callable[[], dict[str, torch.Tensor]]
-    restore: Callable[[Mapping[str, torch.Tensor]], None]
+    restore: Callable[[Mapping[str, torch.Tensor]], object]
     images_per_step: int
-    resume: Path | None = None
+    finish: Callable[[], object] | None = None
+    resume: ResumeFile | None = None
+    checkpoint_minutes: float = 5.0
     progress: Callable[[str], None] = say
-    rate: Callable[[int], float] | None = None
     section: str = "train"
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
@@ -161,47 +153,41 @@ class Run:
 def train(run: Run) -> FitReport:
     """Run all steps, from the last saved state where there is one that fits; return the log and the totals.
 
-    Raises `PrnError` on a loss that is not finite, `Interrupted` after SIGTERM (the state is saved first).
+    The state is saved every `checkpoint_minutes`, on SIGTERM and after the last step; who writes the results removes it
+    then. Raises `PrnError` on a loss that is not finite, `Interrupted` after SIGTERM.
     """
-    first = _restore(run)
+    done = first = _restore(run)
     stop = threading.Event()
     started, saved = time.monotonic() - run.seconds, time.monotonic()
     pending: list[dict[str, Any]] = []
-    with _stop_on_sigterm(stop):
+    with on_sigterm(stop.set):
         for number in range(first, run.total):
-            rate = run.rate(number) if run.rate else learning_rate(number, run.total, run.settings)
-            for group in run.optimizer.param_groups:
-                group["lr"] = rate
-            run.optimizer.zero_grad(set_to_none=True)
-            with memory_errors(f"{run.label}: a training step", f"{run.section}.batch"):
-                values = run.step(number)
-                run.optimizer.step()
-            pending.append({"step": number + 1, **values, "learning_rate": rate, "seconds": time.monotonic() - started})
-            due = time.monotonic() - saved > 60 * run.settings.checkpoint_minutes
-            if len(pending) == FLUSH_STEPS or number + 1 == run.total or due or stop.is_set():
+            values = _step(run, number)
+            done = number + 1
+            pending.append({"step": done, **values, "seconds": time.monotonic() - started})
+            due = done == run.total or time.monotonic() - saved > 60 * run.checkpoint_minutes
+            if due or len(pending) == FLUSH_STEPS or stop.is_set():
                 _flush(run, pending)
+            stopping = stop.is_set()
+            if due or stopping:
+                _flush(run, pending)  # the signal may have come since
                 run.seconds = time.monotonic() - started
-            if (due or stop.is_set()) and number + 1 < run.total:
-                _save(run, number + 1)
+                _save(run, done)
                 saved = time.monotonic()
-            if stop.is_set():
-                raise Interrupted(f"{run.label}: stopped at step {number + 1} of {run.total}; start again to continue")
+            if stopping:
+                break
+    if stop.is_set():
+        raise Interrupted(f"{run.label}: stopped at step {done} of {run.total}; start again to continue")
+    with interruptible(f"{run.label}: stopped after the last step"):
+        if run.finish is not None:
+            run.finish()
     return FitReport(
         log=run.rows,
         steps=run.total,
-        seconds=run.seconds,
+        seconds=time.monotonic() - started,
         images_per_second=run.images_per_step * run.total / max(run.seconds, 1e-9),
         peak_memory_mb=peak_memory_mb(),
     )
-
-
-def peak_memory_mb() -> float:
-    """Peak memory in MiB: the GPU's where one is used, else the process's."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def seed_everything(seed: int, threads: int) -> None:
@@ -218,8 +204,22 @@ def seed_everything(seed: int, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def _step(run: Run, number: int) -> dict[str, Any]:
+    """One step of the optimiser; the step's scalars and its learning rate."""
+    rate = run.rate(number)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
+    with memory_errors(f"{run.label}: a training step", f"{run.section}.batch"):
+        values = run.step(number)
+        run.optimizer.step()
+    return {**values, "learning_rate": rate}
+
+
 def _flush(run: Run, pending: list[dict[str, Any]]) -> None:
     """Move the pending values to the log; the one place where a step's scalars are read back from the device."""
+    if not pending:
+        return
     for entry in pending:
         row = {name: float(value) for name, value in entry.items()}
         if not math.isfinite(row["loss"]):
@@ -239,73 +239,37 @@ def _flush(run: Run, pending: list[dict[str, Any]]) -> None:
     pending.clear()
 
 
-def _previous(path: Path) -> Path:
-    return path.with_suffix(".previous.pt")
-
-
 def _save(run: Run, next_step: int) -> None:
     if run.resume is None:
         return
-    state = {
-        "key": run.key,
-        "next_step": next_step,
-        "seconds": run.seconds,
-        "rows": run.rows,
-        "state": run.state(),
-        "optimizer": run.optimizer.state_dict(),
-        "generator": torch.get_rng_state(),
-    }
-    _remove_parts(run.resume)
-    with atomic_write(run.resume) as temporary:
-        torch.save(state, temporary)
-        if run.resume.exists():
-            run.resume.replace(_previous(run.resume))
+    run.resume.save(
+        {
+            "next_step": next_step,
+            "seconds": run.seconds,
+            "rows": run.rows,
+            "state": run.state(),
+            "optimizer": run.optimizer.state_dict(),
+            "generator": torch.get_rng_state(),
+        }
+    )
 
 
 def _restore(run: Run) -> int:
-    """Load the newest readable state that belongs to this run; the number of the first step to do."""
-    for path in (run.resume, _previous(run.resume)) if run.resume else ():
-        if not path.is_file():
-            continue
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a truncated or foreign file: the previous state, or a fresh start
-            run.progress(f"{run.label}: {path.name} cannot be read ({type(error).__name__}); it is not used")
-            continue
-        if saved.get("key") != run.key:
-            run.progress(f"{run.label}: {path.name} belongs to other settings or inputs; starting from step 0")
-            continue
-        run.restore(saved["state"])
-        run.optimizer.load_state_dict(saved["optimizer"])
-        torch.set_rng_state(saved["generator"])
-        run.rows, run.seconds = list(saved["rows"]), saved["seconds"]
-        run.progress(f"{run.label}: continuing after step {saved['next_step']} of {run.total}")
-        return int(saved["next_step"])
-    return 0
-
-
-def clear_resume(path: Path | None) -> None:
-    """Remove the resume states of a finished training."""
-    if path is not None:
-        path.unlink(missing_ok=True)
-        _previous(path).unlink(missing_ok=True)
-        _remove_parts(path)
-
-
-def _remove_parts(path: Path) -> None:
-    """Remove what a save left that was killed."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
-        part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _stop_on_sigterm(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` on SIGTERM for the time of the block; outside the main thread no handler can be set."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    """Take over the newest saved state of this very training; the number of the first step to do."""
+    saved = run.resume.load(run.label, run.progress) if run.resume else None
+    if saved is None:
+        return 0
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        with memory_errors(f"{run.label}: a saved state", f"{run.section}.batch"):
+            run.restore(saved["state"])
+            run.optimizer.load_state_dict(saved["optimizer"])
+            torch.set_rng_state(saved["generator"])
+    except (DataCorrupt, KeyError, RuntimeError, TypeError, ValueError) as error:  # half taken over: no way on
+        assert run.resume is not None
+        raise DataCorrupt(
+            f"{run.label}: {run.resume.path} does not fit this training ({type(error).__name__}); delete it to start"
+            " from step 0"
+        ) from error
+    run.rows, run.seconds = list(saved["rows"]), saved["seconds"]
+    run.progress(f"{run.label}: continuing after step {saved['next_step']} of {run.total}")
+    return saved["next_step"]

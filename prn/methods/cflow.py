@@ -14,56 +14,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prn.backbone import BACKBONE_CHANNELS, Backbone
-from prn.errors import DataMissing, PrnError
-from prn.methods.geometry import on_common_grid
-from prn.methods.interface import FitInputs, FitReport
-from prn.methods.library import anomalib_module, batches, normalised_pixels, plain_state
-from prn.methods.loop import train_on_normals
-from prn.prototypes import Prototypes
-from prn.settings.sections import Settings
-from prn.training import seed_everything
+from prn.backbone import BACKBONE_CHANNELS
+from prn.errors import DataMissing
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod
+from prn.methods.library import anomalib_module
+from prn.settings.methods.cflow import CFLOWSettings
 
 LOWEST_RATE = 1e-3  # share of the learning rate at the end of its cosine
 
 
-class Method:
-    """See `prn.methods.interface.Method`."""
+class Method(BaseMethod):
+    """CFLOW; its network is a flow for each of layer2, layer3 and layer4."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        name = settings.model.backbone
-        if backbone is None:
-            raise PrnError("CFLOW needs backbone weights")
-        if not any(key.startswith("layer4.") for key in backbone):
+    title, section = "CFLOW", "cflow"
+    options: CFLOWSettings
+
+    def _prepare(self) -> None:
+        name = self.settings.model.backbone
+        if not any(key.startswith("layer4.") for key in self.backbone_state):
             raise DataMissing(
                 f"CFLOW reads layer2 to layer4 of {name}, but the weights end before layer4; set weights.path to the"
                 f" whole {name}"
             )
-        self.settings, self.device = settings, device
-        self.options = settings.methods.cflow
-        self.backbone = Backbone(name, backbone, train_layer4=False).to(device).eval()
+        self.encoder = self._encoder()
         self.library = anomalib_module("models.image.cflow.utils", "cflow")
-        self.flows = self._flows()
-        self.peaks = torch.zeros(len(self.flows))
+        self.peaks = torch.zeros(0)
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Maximise the likelihood of the normals' feature vectors, all scales of a batch in turn (its paper, 3.3)."""
-        seed_everything(inputs.seed, self.settings.train.threads)
-        self.flows = self._flows()
-        learnt = [parameter for parameter in self.flows.parameters() if parameter.requires_grad]
+        flows = self._seed_and_build(inputs)
+        learnt = [parameter for parameter in flows.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(learnt, lr=self.options.learning_rate)
 
         def step(number: int, positions: np.ndarray) -> Tensor:
             losses = []
-            for flow, (fibers_NC, places_NP, _) in zip(
-                self.flows, self._scales(inputs.normals[positions]), strict=True
-            ):
+            for flow, (fibers_NC, places_NP, _) in zip(flows, self._scales(inputs.normals[positions]), strict=True):
                 for part in torch.randperm(len(fibers_NC)).to(self.device).split(self.options.fibers):
                     optimizer.zero_grad(set_to_none=True)
                     loss = -F.logsigmoid(self._likelihood(flow, fibers_NC[part], places_NP[part])).mean()
@@ -73,22 +59,15 @@ class Method:
             optimizer.zero_grad(set_to_none=True)  # so that the engine's own step changes nothing more
             return torch.stack(losses).mean()
 
-        report = train_on_normals(
-            "cflow",
-            self.settings,
-            self.options,
-            inputs,
-            trained=self.flows,
-            optimizer=optimizer,
-            step=step,
-            rate=self._rate,
-        )
-        self.peaks = self._highest(inputs.normals)
-        return report
+        def find_peaks() -> None:
+            self.peaks = self._highest(inputs.normals)
+
+        steps = self.options.steps
+        return self._train_on_normals(inputs, optimizer, step, steps=steps, rate=self._rate, finish=find_peaks)
 
     def tensors(self) -> dict[str, Tensor]:
         """The flows and the highest likelihood of each scale on the normals; a permutation as its indices."""
-        state = {name: value for name, value in plain_state(self.flows).items() if not name.endswith("w_perm_inv")}
+        state = {name: value for name, value in super().tensors().items() if not name.endswith("w_perm_inv")}
         for name in [name for name in state if name.endswith("w_perm")]:
             state[name] = state[name].argmax(dim=1)
         return {**state, "peaks": self.peaks.cpu()}
@@ -100,32 +79,26 @@ class Method:
         for name in [name for name in state if name.endswith("w_perm")]:
             state[name] = F.one_hot(state[name], len(state[name])).float()
             state[f"{name}_inv"] = state[name].T.contiguous()
-        self.flows.load_state_dict(state)
-        self.flows.eval()
+        super().load(state)
 
     @torch.inference_mode()
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `prn.methods.interface.Method.predict`: minus the log of the scales' summed likelihoods, and its highest.
+    def _score_batch(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Minus the log of the scales' summed likelihoods, and its highest value.
 
         A scale's likelihood is relative to the highest that a normal training image has there (its paper: on the test
         images), so that a map depends on no other image. The logarithm keeps the order, and small steps apart in the
         half precision of a predictions file.
         """
         size = self.options.size
-        maps, scores = [], []
-        for batch in batches(images, self.options.batch):
-            likely = torch.zeros(len(batch), size, size, device=self.device)
-            for peak, values_BHW in zip(self.peaks, self._likelihoods(batch), strict=True):
-                likely += F.interpolate(
-                    (values_BHW - peak).exp()[:, None], size=(size, size), mode="bilinear", align_corners=True
-                )[:, 0]
-            found = -likely.clamp(min=torch.finfo(torch.float32).tiny).log()
-            maps.append(on_common_grid(found, size, images.shape[1]).cpu())
-            scores.append(found.amax(dim=(1, 2)).double().cpu())
-        return torch.cat(maps).numpy(), torch.cat(scores).numpy()
+        likely = torch.zeros(len(images), size, size, device=self.device)
+        for peak, values_BHW in zip(self.peaks, self._likelihoods(images), strict=True):
+            likely += F.interpolate(
+                (values_BHW - peak).exp()[:, None], size=(size, size), mode="bilinear", align_corners=True
+            )[:, 0]
+        maps = -likely.clamp(min=torch.finfo(torch.float32).tiny).log()
+        return maps, maps.amax(dim=(1, 2))
 
-    def _flows(self) -> nn.ModuleList:
-        """A flow with random weights for each of layer2, layer3 and layer4."""
+    def _build(self) -> nn.ModuleList:
         options = self.options
         heads = [
             self.library.cflow_head(options.condition, options.blocks, options.clamp, channels)
@@ -144,9 +117,8 @@ class Method:
     @torch.no_grad()
     def _scales(self, images: np.ndarray) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
         """Of each scale the feature vectors N x C, their places' encodings N x P, and (B, H, W)."""
-        size = self.options.size
-        frozen = self.backbone.frozen(normalised_pixels(images, size, size, self.device))
-        for map_BCHW in (*frozen[1:], self.backbone.layer4(frozen[2])):
+        frozen = self.encoder.frozen(self._normalised(images).contiguous())
+        for map_BCHW in (*frozen[1:], self.encoder.layer4(frozen[2])):
             count, channels, height, width = map_BCHW.shape
             place_PHW = self.library.positional_encoding_2d(self.options.condition, height, width).to(self.device)
             fibers_NC = map_BCHW.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -160,14 +132,11 @@ class Method:
 
     def _likelihoods(self, images: np.ndarray) -> Iterator[Tensor]:
         """Of each scale the log-likelihoods B x H x W."""
-        for flow, (fibers_NC, places_NP, shape) in zip(self.flows, self._scales(images), strict=True):
+        for flow, (fibers_NC, places_NP, shape) in zip(self._fitted(), self._scales(images), strict=True):
             parts = zip(fibers_NC.split(4096), places_NP.split(4096), strict=True)  # bounds memory
             yield torch.cat([self._likelihood(flow, fibers, places) for fibers, places in parts]).reshape(shape)
 
     @torch.no_grad()
     def _highest(self, normals: np.ndarray) -> Tensor:
-        rows = [
-            torch.stack([values.max() for values in self._likelihoods(batch)])
-            for batch in batches(normals, self.options.batch)
-        ]
+        rows = [torch.stack([values.max() for values in self._likelihoods(batch)]) for batch in self._batches(normals)]
         return torch.stack(rows).amax(dim=0)

@@ -1,15 +1,19 @@
 """Deviation learning, which DevNet and DRA share: patch scores that seen anomalies push away from a normal prior.
 
+Every step draws its images and its prior from the seed and its own number.
+
 Shape suffixes: B batch, C channels, h and w height and width of a feature map, N patches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prn.backbone import Backbone
+from prn.errors import DataMissing
+from prn.fitting import FitInputs
 
 
 def trainable_encoder(name: str, state: Mapping[str, Tensor]) -> nn.Sequential:
@@ -39,6 +43,26 @@ class PatchHead(nn.Module):
     def forward(self, features_BChw: Tensor) -> Tensor:
         """Image scores [B]."""
         return top_share_mean(self.score(features_BChw).flatten(1), self.share)
+
+
+def seen_anomalies(title: str, inputs: FitInputs, shots: int) -> np.ndarray:
+    """The first `shots` of the seen anomalies. Raises `DataMissing`, naming the method, where the split has none."""
+    if not len(inputs.seen):
+        raise DataMissing(
+            f"{inputs.label}: {title} learns from seen anomalies, but the split has none; add defective images to the"
+            " test folder, or run an unsupervised method"
+        )
+    return inputs.seen[:shots]
+
+
+def drawn(random: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """`size` positions out of `count`, in random order; none comes twice before all have come once."""
+    return np.resize(random.permutation(count), size)
+
+
+def step_decay(learning_rate: float, every: int, factor: float) -> Callable[[int], float]:
+    """The learning rate of step `i`, multiplied by `factor` after each `every` steps."""
+    return lambda step: learning_rate * factor ** (step // every)
 
 
 def prior_scores(count: int, seed: int, step: int) -> Tensor:

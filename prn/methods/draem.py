@@ -5,7 +5,6 @@ loss, data, seeds and training are this project's. Images are not ImageNet-norma
 stands in `reports/deviations.md`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -15,15 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prn.errors import PrnError
-from prn.methods.geometry import on_common_grid, resized_crop
-from prn.methods.interface import FitInputs, FitReport
-from prn.methods.library import anomalib_module, batches, plain_state
-from prn.methods.loop import train_on_normals
-from prn.prototypes import Prototypes
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod
+from prn.methods.geometry import resized_crop
+from prn.methods.library import anomalib_module
 from prn.settings.methods.draem import DRAEMSettings
-from prn.settings.sections import Settings, SynthesisSettings
-from prn.synthesis import Synthesizer
-from prn.training import seed_everything
+from prn.settings.sections import SynthesisSettings
+from prn.synthesis import synthesizer_of
 
 FOCUS = 2.0  # the focal loss's exponent
 # Perlin noise as in its paper; the ranges of the colour operations are those of `synthesis`.
@@ -37,29 +34,20 @@ PAINT: dict[str, Any] = {
 }
 
 
-class Method:
-    """See `prn.methods.interface.Method`."""
+class Method(BaseMethod):
+    """DRAEM; its network is the reconstructive and the discriminative one together."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        self.settings, self.device = settings, device
-        self.options = settings.methods.draem
-        self.networks = self._networks()
+    title, section = "DRAEM", "draem"
+    needs_backbone = False
+    options: DRAEMSettings
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Train both networks on normals with painted anomalies (its paper, equations 1 to 4)."""
         if inputs.textures is None:
             raise PrnError("DRAEM needs textures")
-        seed_everything(inputs.seed, self.settings.train.threads)
-        options = self.options
-        self.networks = self._networks()
-        samples = TrainingSamples(options, inputs, inputs.textures)
-        optimizer = torch.optim.Adam(self.networks.parameters(), lr=options.learning_rate)
+        options, networks = self.options, self._seed_and_build(inputs)
+        samples = TrainingSamples(options, inputs)
+        optimizer = torch.optim.Adam(networks.parameters(), lr=options.learning_rate)
         losses = anomalib_module("models.image.draem.loss", "draem").DraemLoss()
 
         def step(number: int, positions: np.ndarray) -> Tensor:
@@ -72,40 +60,20 @@ class Method:
             loss.backward()
             return loss
 
-        return train_on_normals(
-            "draem",
-            self.settings,
-            options,
-            inputs,
-            trained=self.networks,
-            optimizer=optimizer,
-            step=step,
-            rate=lambda done: options.decay ** sum(done * options.epochs >= epoch for epoch in options.decay_epochs),
-        )
+        def rate(progress: float) -> float:
+            return options.decay ** sum(progress * options.epochs >= epoch for epoch in options.decay_epochs)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and BatchNorm statistics of both networks."""
-        return plain_state(self.networks)
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over trained networks."""
-        self.networks.load_state_dict(tensors)
-        self.networks.eval()
+        return self._train_on_normals(inputs, optimizer, step, steps=options.steps, rate=rate)
 
     @torch.inference_mode()
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `prn.methods.interface.Method.predict`: probability of an anomaly, and the highest of its local means."""
-        options = self.options
-        maps, scores = [], []
-        for batch in batches(images, options.batch):
-            found = torch.softmax(self._forward(self._pixels(batch))[1], dim=1)[:, 1]
-            window = options.score_window
-            means = F.avg_pool2d(found[:, None], window, stride=1, padding=window // 2)
-            maps.append(on_common_grid(found, options.size, images.shape[1]).cpu())
-            scores.append(means.amax(dim=(1, 2, 3)).double().cpu())
-        return torch.cat(maps).numpy(), torch.cat(scores).numpy()
+    def _score_batch(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Probability of an anomaly, and the highest of its local means."""
+        maps = torch.softmax(self._forward(self._pixels(images))[1], dim=1)[:, 1]
+        window = self.options.score_window
+        means = F.avg_pool2d(maps[:, None], window, stride=1, padding=window // 2)
+        return maps, means.amax(dim=(1, 2, 3))
 
-    def _networks(self) -> nn.ModuleDict:
+    def _build(self) -> nn.ModuleDict:
         options = self.options
         library = anomalib_module("models.image.draem.torch_model", "draem")
         restoring = library.ReconstructiveSubNetwork(base_width=options.reconstructive_width)
@@ -116,17 +84,19 @@ class Method:
 
     def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The restored image, two logits a pixel, and SSPCAB's loss (0 without it)."""
+        networks = self._fitted()
         seen: list[Tensor] = []
         hook: Any = None
         if self.options.sspcab:
-            encoder: Any = self.networks["reconstructive"].encoder
-            hook = encoder.block5[0].register_forward_hook(
-                lambda _, given, made: seen.append(F.mse_loss(made, given[0]))
+            hook = (
+                networks["reconstructive"]
+                .encoder.block5[0]
+                .register_forward_hook(lambda _, given, made: seen.append(F.mse_loss(made, given[0])))
             )
-        restored = self.networks["reconstructive"](pixels)
+        restored = networks["reconstructive"](pixels)
         if hook is not None:
             hook.remove()
-        logits = self.networks["discriminative"](torch.cat([pixels, restored], dim=1))
+        logits = networks["discriminative"](torch.cat([pixels, restored], dim=1))
         return restored, logits, seen[0] if seen else torch.zeros((), device=self.device)
 
     def _labels(self, masks: np.ndarray) -> Tensor:
@@ -144,7 +114,7 @@ class Method:
 class TrainingSamples:
     """Normals of which a share is painted with a texture under Perlin noise; a function of seed and step."""
 
-    def __init__(self, options: DRAEMSettings, inputs: FitInputs, textures: np.ndarray) -> None:
+    def __init__(self, options: DRAEMSettings, inputs: FitInputs) -> None:
         self.options, self.inputs = options, inputs
         settings = SynthesisSettings(
             extended=False,
@@ -156,8 +126,7 @@ class TrainingSamples:
             augmentations=options.augmentations,
             **PAINT,
         )
-        nothing = inputs.seen[:0], inputs.seen_masks[:0]
-        self.synthesizer = Synthesizer(inputs.normals, *nothing, textures, settings=settings, seed=inputs.seed)
+        self.synthesizer = synthesizer_of(inputs, settings, shots=0)
 
     def batch(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Originals and images, uint8 B x S x S x 3, and masks, 0 or 1, B x S x S, of one step."""

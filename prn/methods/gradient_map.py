@@ -3,15 +3,12 @@
 Shape suffixes: B batch, 3 colour channels, H and W height and width of the method's input.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-
-from prn.backbone import normalise
-from prn.methods.geometry import on_common_grid, resized_crop
 
 
 def score_and_gradient(score: Callable[[Tensor], Tensor], pixels_B3HW: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,31 +35,14 @@ def smoothed(gradient: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(gradient, (side, side), sigma)
 
 
-def predict_by_gradient(
-    score: Callable[[Tensor], Tensor],
-    finish: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
-    *,
-    size: int,
-    batch_size: int,
-    device: torch.device,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Score maps (B x S x S float32) and image scores (B float64) of uint8 B x S x S x 3.
-
-    The images are scored at `size` x `size`, `batch_size` at once; `finish` turns the gradient [H, W] of one image into
-    its map, which is then brought on the images' own grid.
-    """
-    maps, scores = [], []
-    for pixels in method_pixels(images, size, batch_size, device):
-        found, gradients = score_and_gradient(score, pixels)
-        finished = np.stack([finish(gradient) for gradient in gradients.cpu().numpy()])
-        maps.append(on_common_grid(torch.from_numpy(finished), size, images.shape[1]))
-        scores.append(found.double().cpu())
-    return torch.cat(maps).numpy(), torch.cat(scores).numpy()
+def clipped_and_smoothed(percentile: float, sigma: float) -> Callable[[np.ndarray], np.ndarray]:
+    """DevNet's and DRA's map of a gradient: `clipped_at_percentile`, then `smoothed`."""
+    return lambda gradient: smoothed(clipped_at_percentile(gradient, percentile), sigma)
 
 
-def method_pixels(images: np.ndarray, size: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """Normalised images [B, 3, size, size], `batch_size` at once, of uint8 N x S x S x 3."""
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-        yield normalise(resized_crop(batch, size, size))
+def score_by_gradient(
+    score: Callable[[Tensor], Tensor], finish: Callable[[np.ndarray], np.ndarray], pixels_B3HW: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Score maps [B, H, W] and image scores [B]; `finish` turns the gradient [H, W] of one image into its map."""
+    scores, gradients = score_and_gradient(score, pixels_B3HW)
+    return torch.from_numpy(np.stack([finish(gradient) for gradient in gradients.cpu().numpy()])), scores

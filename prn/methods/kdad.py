@@ -7,8 +7,7 @@ in `reports/deviations.md`.
 Shape suffixes: B batch, 3 colour channels, H and W height and width.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -16,15 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prn.backbone import normalise
-from prn.errors import PrnError, memory_errors
-from prn.methods.fine_tuning import fine_tune, saved
-from prn.methods.geometry import resized_crop
-from prn.methods.gradient_map import method_pixels, predict_by_gradient, smoothed
-from prn.methods.interface import FitInputs, FitReport
-from prn.prototypes import Prototypes
-from prn.settings.sections import Settings
-from prn.training import seed_everything
+from prn.errors import memory_errors
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod
+from prn.methods.gradient_map import score_by_gradient, smoothed
+from prn.settings.methods.kdad import KDADSettings
 from prn.vgg import BLOCKS, block_outputs, vgg16
 
 
@@ -52,77 +47,45 @@ def distillation_loss(teacher: Sequence[Tensor], student: Sequence[Tensor], dire
     return total
 
 
-class Method:
-    """See `prn.methods.interface.Method`."""
+class Method(BaseMethod):
+    """KDAD; its network is the cloner."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        if backbone is None:
-            raise PrnError("KDAD needs backbone weights")
-        self.settings, self.options, self.device = settings, settings.methods.kdad, device
-        self.teacher = vgg16(backbone).to(device)
-        self.network: nn.Sequential | None = None
+    title, section, batch_option = "KDAD", "kdad", "batch_size"
+    options: KDADSettings
+
+    def _prepare(self) -> None:
+        self.teacher = vgg16(self.backbone_state).to(self.device)
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Train the cloner on the normals; the last step's weights are the result."""
-        options = self.options
-        seed_everything(inputs.seed, self.settings.train.threads)
-        network = self.network = cloner(options.cloner_width).to(self.device)
-        count = len(inputs.normals)
-        steps_per_epoch = math.ceil(count / options.batch)
-        with memory_errors(f"{inputs.dataset}/{inputs.category} kdad: the teacher's features", "methods.kdad.size"):
+        options, network = self.options, self._seed_and_build(inputs)
+        with memory_errors(f"{inputs.label} kdad: the teacher's features", "methods.kdad.size"):
             targets = self._teacher_features(inputs.normals)
 
-        def step(number: int) -> dict[str, Tensor | float]:
-            epoch, position = divmod(number, steps_per_epoch)
-            order = np.random.default_rng([inputs.seed, epoch]).permutation(count)
-            chosen = order[position * options.batch : (position + 1) * options.batch]
-            images = torch.from_numpy(inputs.normals[chosen]).to(self.device)
-            pixels = normalise(resized_crop(images, options.size, options.size))
-            expected = [target[torch.from_numpy(chosen)].to(self.device) for target in targets]
-            found = block_outputs(network, pixels, options.layers_train)
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+        )
+
+        def step(number: int, positions: np.ndarray) -> Tensor:
+            expected = [target[torch.from_numpy(positions)].to(self.device) for target in targets]
+            found = block_outputs(network, self._normalised(inputs.normals[positions]), options.layers_train)
             loss = distillation_loss(expected, found, options.direction_weight).mean()
             loss.backward()
-            return {"epoch": epoch, "loss": loss.detach()}
+            return loss
 
-        report = fine_tune(
-            "kdad",
-            self.settings,
-            inputs,
-            network,
-            step,
-            total=options.epochs * steps_per_epoch,
-            images_per_step=options.batch,
-        )
-        report.epochs = options.epochs
-        return report
+        return self._train_on_normals(inputs, optimizer, step)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The cloner; the teacher stays in its own file."""
-        return saved(self._fitted())
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over a trained cloner."""
-        self.network = cloner(self.options.cloner_width).to(self.device)
-        self.network.load_state_dict(tensors)
-        self.network.eval()
-
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `prn.methods.interface.Method.predict`; the image score is the loss over the deepest layers."""
+    def _score_batch(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The gradient, smoothed and opened, and the loss over the deepest layers."""
         options = self.options
-        return predict_by_gradient(
-            self._score,
-            lambda gradient: opened(smoothed(gradient, options.sigma), options.opening),
-            images,
-            size=options.size,
-            batch_size=options.batch_size,
-            device=self.device,
-        )
+
+        def finish(gradient: np.ndarray) -> np.ndarray:
+            return opened(smoothed(gradient, options.sigma), options.opening)
+
+        return score_by_gradient(self._score, finish, self._normalised(images))
+
+    def _build(self) -> nn.Sequential:
+        return cloner(self.options.cloner_width).to(self.device)
 
     def _score(self, pixels_B3HW: Tensor) -> Tensor:
         options = self.options
@@ -135,15 +98,10 @@ class Method:
         """The teacher's outputs for all normals, kept in main memory: they are the same in every epoch."""
         options = self.options
         found = [
-            [output.cpu() for output in block_outputs(self.teacher, pixels, options.layers_train)]
-            for pixels in method_pixels(normals, options.size, options.batch_size, self.device)
+            [output.cpu() for output in block_outputs(self.teacher, self._normalised(batch), options.layers_train)]
+            for batch in self._batches(normals)
         ]
         return [torch.cat(outputs) for outputs in zip(*found, strict=True)]
-
-    def _fitted(self) -> nn.Sequential:
-        if self.network is None:
-            raise PrnError("the method is neither fitted nor loaded")
-        return self.network
 
 
 def opened(score_map: np.ndarray, diameter: int) -> np.ndarray:

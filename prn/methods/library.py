@@ -1,16 +1,12 @@
 """anomalib as a library of models: imported only when such a method runs, given this project's weights and images."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from prn.backbone import normalise
 from prn.errors import DataCorrupt, PrnError
-from prn.methods.geometry import resized_crop
 
 
 def anomalib_module(name: str, method: str) -> Any:
@@ -40,19 +36,3 @@ def load_backbone(network: nn.Module, state: Mapping[str, Tensor], name: str) ->
             f" {unfit[0]!r}); use the ImageNet weights of {name}"
         )
     network.load_state_dict({key: state[key] for key in expected})
-
-
-def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """The images in order, at most `size` at once."""
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
-
-
-def normalised_pixels(images: np.ndarray, resize: int, crop: int, device: torch.device) -> Tensor:
-    """uint8 images B x S x S x 3 at a method's own size and crop C: B x 3 x C x C, ImageNet-normalised, contiguous."""
-    return normalise(resized_crop(torch.from_numpy(images).to(device), resize, crop)).contiguous()
-
-
-def plain_state(module: nn.Module) -> dict[str, Tensor]:
-    """A module's state as a checkpoint holds it."""
-    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}

@@ -5,24 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from prn.methods.interface import FitInputs, FitReport, top_mean
-from prn.prototypes import Prototypes
-from prn.settings.sections import Settings
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod, top_mean
 
 
-class MeanImage:
+class MeanImage(BaseMethod):
     """Score map: Euclidean distance in RGB to the mean of the normal training images, pixel by pixel."""
 
+    needs_backbone = False
     axes: tuple[int, ...] = (0,)
-
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, torch.Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        self.settings = settings
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Take the mean of the normals."""
@@ -38,7 +29,7 @@ class MeanImage:
         self.mean = tensors["mean"].numpy()
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `prn.methods.interface.Method.predict`."""
+        """The distance of each pixel, and the mean of the highest."""
         maps = np.linalg.norm(images.astype(np.float32) - self.mean, axis=-1)
         return maps, top_mean(maps, self.settings.predict.top_pixels)
 

@@ -1,7 +1,6 @@
-"""PRN (Zhang et al., CVPR 2023) behind the methods' interface: training on online anomalies, inference by score map."""
+"""PRN (Zhang et al., CVPR 2023): training on online anomalies, inference by score map."""
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,35 +9,25 @@ import torch
 
 from prn.acceleration import CudaGraphs, Forward, chosen, memory_format
 from prn.backbone import Backbone, normalise
-from prn.batches import StepBatch, TrainingBatches
 from prn.errors import PrnError, memory_errors
-from prn.layout import settings_digest
-from prn.methods.interface import FitInputs, FitReport
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod
+from prn.methods.prn_batches import StepBatch, TrainingBatches
 from prn.model.folding import fold_batch_norms
 from prn.model.losses import prn_loss
 from prn.model.network import PRN
-from prn.model.precise_norm import renew_statistics
-from prn.prototypes import Prototypes
-from prn.settings.sections import Settings
-from prn.training import BatchPlan, Run, clear_resume, make_optimizer, micro_batches, seed_everything, train
+from prn.model.precise_norm import recalibrate_statistics
+from prn.training import BatchPlan, Run, learning_rate, make_optimizer, micro_batches, seed_everything, train
 
 
-class Method:
-    """PRN for one category; see `prn.methods.interface.Method`."""
+class Method(BaseMethod):
+    """PRN for one category."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, torch.Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        self.settings, self.device = settings, device
-        self.backbone_state, self.prototypes = backbone, prototypes
-        self.network: PRN | None = None
-        self.forward: Forward
-        self.graphs: CudaGraphs | None = None
-        self.folded = False
+    title, needs_backbone = "PRN", False
+    network: PRN | None
+    forward: Forward
+    graphs: CudaGraphs | None = None
+    folded = False
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Train for the settings' epochs or steps; the last step's weights are the result (no test image is seen)."""
@@ -50,9 +39,7 @@ class Method:
         run = self._run(inputs, self.network, batches)
         report = train(run)
         report.epochs = report.steps / plan.steps_per_epoch
-        report.images_per_second = plan.images(report.steps) / max(report.seconds, 1e-9)
-        report.seconds += self._renew_statistics(batches, run)
-        clear_resume(inputs.resume)
+        report.images_per_second = plan.images(report.steps) / max(run.seconds, 1e-9)
         report.precision = "bfloat16" if self._autocasts(settings.precision) else "float32"
         self.network.eval()
         self.forward, self.graphs = Forward(self.network), None
@@ -66,7 +53,8 @@ class Method:
         """
         if self.folded:
             raise PrnError("a PRN that was loaded only predicts; its checkpoint is the file it was loaded from")
-        state = {name: value.detach().cpu().contiguous() for name, value in self._fitted().prediction_state().items()}
+        network: PRN = self._fitted()
+        state = {name: value.detach().cpu().contiguous() for name, value in network.prediction_state().items()}
         if self.settings.train.checkpoint_precision == "float32":
             return state
         return {name: value if "running_" in name else _halved(name, value) for name, value in state.items()}
@@ -102,7 +90,7 @@ class Method:
         highest = maps.flatten(1).topk(min(options.top_pixels, maps[0].numel()), sorted=False).values
         return {"maps": maps, "scores": highest.double().mean(dim=1)}
 
-    def _build(self, channels_last: bool) -> PRN:
+    def _build(self, channels_last: bool = True) -> PRN:
         model = self.settings.model
         backbone = Backbone(model.backbone, self.backbone_state, train_layer4=model.layer4 == "trainable")
         network = PRN(backbone, self.prototypes if model.prototypes else None, model)
@@ -111,11 +99,6 @@ class Method:
     def _pixels(self, images: torch.Tensor, channels_last: bool) -> torch.Tensor:
         pixels = normalise(images.to(self.device))
         return pixels.contiguous(memory_format=memory_format(channels_last))
-
-    def _fitted(self) -> PRN:
-        if self.network is None:
-            raise PrnError("the method is neither fitted nor loaded")
-        return self.network
 
     def _plan(self, inputs: FitInputs) -> BatchPlan:
         synthesis = self.settings.synthesis
@@ -149,26 +132,27 @@ class Method:
                 scalars = {name: value.clone() for name, value in found.items()}
             else:
                 scalars = self._backward_in_parts(batch)
-            return {"epoch": batch.drawn.batch.epoch, **scalars, **batch.scalars()}
+            return {"epoch": batch.contents.batch.epoch, **scalars, **batch.scalars()}
 
-        parameters = list(network.trainable_parameters())
+        label, total = f"{inputs.label} seed {inputs.seed}", plan.total_steps(settings)
         return Run(
-            label=f"{inputs.dataset}/{inputs.category} seed {inputs.seed}",
-            key=_run_key(self.settings, inputs),
-            total=plan.total_steps(settings),
-            settings=settings,
-            optimizer=make_optimizer(parameters, settings),
+            label=label,
+            total=total,
+            optimizer=make_optimizer(list(network.trainable_parameters()), settings),
+            rate=lambda number: learning_rate(number, total, settings),
             step=step,
             state=network.prediction_state,
             restore=network.load_prediction_state,
             images_per_step=settings.batch.normal + settings.batch.extended + settings.batch.simulated,
+            finish=lambda: self._recalibrate(batches, total, label, inputs.progress),
             resume=inputs.resume,
+            checkpoint_minutes=settings.checkpoint_minutes,
             progress=inputs.progress,
         )
 
     def _backward_in_parts(self, batch: StepBatch) -> dict[str, torch.Tensor]:
         """`_backward` of a whole step in micro-batches."""
-        parts = micro_batches(batch.drawn.batch, self.settings.train.micro_batch)
+        parts = micro_batches(batch.contents.batch, self.settings.train.micro_batch)
         self.forward.prove_once(len(parts[0]), lambda: self._backward(*batch.part(parts[0])))
         scalars = dict.fromkeys(("loss", "smooth_l1", "focal"), torch.zeros((), device=self.device))
         for part in parts:
@@ -178,23 +162,22 @@ class Method:
                 scalars[name] = scalars[name] + share * value
         return scalars
 
-    def _renew_statistics(self, batches: TrainingBatches, run: Run) -> float:
-        """Take BatchNorm's statistics anew from the batches of the steps after the last; the seconds it took."""
-        settings, network, started = self.settings.train, self._fitted(), time.monotonic()
-        first, count = run.total, settings.precise_norm_batches
+    def _recalibrate(self, batches: TrainingBatches, first: int, label: str, progress: Callable[[str], None]) -> None:
+        """Replace BatchNorm's statistics by those of the batches from step `first` on, the one after the last."""
+        settings = self.settings.train
+        count = settings.precise_norm_batches
 
         def parts() -> Iterator[torch.Tensor]:
             for number in range(first, first + count):
                 batch = batches.step(number)
-                for part in micro_batches(batch.drawn.batch, settings.micro_batch):
+                for part in micro_batches(batch.contents.batch, settings.micro_batch):
                     yield self._pixels(batch.part(part)[0], settings.channels_last)
 
         if count:
-            run.progress(f"{run.label}: BatchNorm's statistics anew from {count} batches")
-            memory = memory_errors(f"{run.label}: BatchNorm's statistics", "train.micro_batch")
+            progress(f"{label}: recalibrating BatchNorm's statistics from {count} batches")
+            memory = memory_errors(f"{label}: BatchNorm's statistics", "train.micro_batch")
             with memory, self._autocast(settings.precision):
-                renew_statistics(network, parts())
-        return time.monotonic() - started
+                recalibrate_statistics(self._fitted(), parts())
 
     def _backward(self, images: torch.Tensor, masks: torch.Tensor, share: float = 1.0) -> dict[str, torch.Tensor]:
         """Add `share` times the loss' gradient to the network's; the loss and its two terms, without the share."""
@@ -234,9 +217,3 @@ def _halved(name: str, value: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(half).all():
         raise PrnError(f"{name}: a weight is beyond half precision; set train.checkpoint_precision: float32")
     return half
-
-
-def _run_key(settings: Settings, inputs: FitInputs) -> str:
-    images = (inputs.normals, inputs.seen, inputs.seen_masks, inputs.textures)
-    sums = [0 if array is None else int(array.sum(dtype=np.int64)) for array in images]
-    return settings_digest({"settings": settings.model_dump(), "seed": inputs.seed, "images": sums})

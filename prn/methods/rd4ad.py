@@ -4,89 +4,56 @@ Bottleneck, decoder, loss and map are anomalib's; features, data, seeds and trai
 from its paper stands in `reports/deviations.md`.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prn.backbone import Backbone
-from prn.errors import PrnError
-from prn.methods.geometry import on_common_grid
-from prn.methods.interface import FitInputs, FitReport
-from prn.methods.library import anomalib_module, batches, normalised_pixels, plain_state
-from prn.methods.loop import train_on_normals
-from prn.prototypes import Prototypes
-from prn.settings.sections import Settings
-from prn.training import seed_everything
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod
+from prn.methods.library import anomalib_module
+from prn.settings.methods.rd4ad import RD4ADSettings
 
 BETAS = (0.5, 0.999)  # Adam's, its paper, section 4.1
 
 
-class Method:
-    """See `prn.methods.interface.Method`."""
+class Method(BaseMethod):
+    """RD4AD; its network, the student, is bottleneck and decoder."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        if backbone is None:
-            raise PrnError("RD4AD needs backbone weights")
-        self.settings, self.device = settings, device
-        self.options = settings.methods.rd4ad
-        self.teacher = Backbone(settings.model.backbone, backbone, train_layer4=False).to(device).eval()
-        self.student = self._student()
+    title, section = "RD4AD", "rd4ad"
+    options: RD4ADSettings
+
+    def _prepare(self) -> None:
+        self.teacher = self._encoder()
         maps = anomalib_module("models.image.reverse_distillation.anomaly_map", "rd4ad")
         side = (self.options.size, self.options.size)
         self.map_generator = maps.AnomalyMapGenerator(side, mode=maps.AnomalyMapGenerationMode(self.options.maps))
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Train bottleneck and decoder on normal images (its paper, equations 1 and 2)."""
-        seed_everything(inputs.seed, self.settings.train.threads)
-        self.student = self._student()
+        student = self._seed_and_build(inputs)
         library = anomalib_module("models.image.reverse_distillation.loss", "rd4ad")
         loss_of = library.ReverseDistillationLoss()
-        optimizer = torch.optim.Adam(self.student.parameters(), lr=self.options.learning_rate, betas=BETAS)
+        optimizer = torch.optim.Adam(student.parameters(), lr=self.options.learning_rate, betas=BETAS)
 
         def step(number: int, positions: np.ndarray) -> Tensor:
             features = self._features(inputs.normals[positions])
-            loss = loss_of(features, self.student(features))
+            loss = loss_of(features, student(features))
             loss.backward()
             return loss
 
-        return train_on_normals(
-            "rd4ad", self.settings, self.options, inputs, trained=self.student, optimizer=optimizer, step=step
-        )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and BatchNorm statistics of bottleneck and decoder."""
-        return plain_state(self.student)
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over a trained bottleneck and decoder."""
-        self.student.load_state_dict(tensors)
-        self.student.eval()
+        return self._train_on_normals(inputs, optimizer, step, steps=self.options.steps)
 
     @torch.inference_mode()
-    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `prn.methods.interface.Method.predict`: the sum of three cosine distances, and its highest value."""
-        maps, scores = [], []
-        for batch in batches(images, self.options.batch):
-            features = self._features(batch)
-            found = self.map_generator(features, self.student(features))[:, 0]
-            maps.append(on_common_grid(found, self.options.size, images.shape[1]).cpu())
-            scores.append(found.amax(dim=(1, 2)).double().cpu())
-        return torch.cat(maps).numpy(), torch.cat(scores).numpy()
+    def _score_batch(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The sum of three cosine distances, and its highest value."""
+        features = self._features(images)
+        maps = self.map_generator(features, self._fitted()(features))[:, 0]
+        return maps, maps.amax(dim=(1, 2))
 
     def _features(self, images: np.ndarray) -> list[Tensor]:
-        size = self.options.size
-        return list(self.teacher.frozen(normalised_pixels(images, size, size, self.device)))
+        return list(self.teacher.frozen(self._normalised(images).contiguous()))
 
-    def _student(self) -> nn.Sequential:
-        """Bottleneck and decoder with random weights."""
+    def _build(self) -> nn.Sequential:
         name = self.settings.model.backbone
         bottlenecks = anomalib_module("models.image.reverse_distillation.components", "rd4ad")
         decoders = anomalib_module("models.components.backbone", "rd4ad")

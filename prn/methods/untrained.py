@@ -11,25 +11,21 @@ import torch
 
 from prn.backbone import Backbone, normalise
 from prn.errors import PrnError
-from prn.methods.interface import FitInputs, FitReport, top_mean
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import BaseMethod, top_mean
 from prn.prototypes import Prototypes, untrained_score_map
-from prn.settings.sections import Settings
 
 
-class Method:
-    """See `prn.methods.interface.Method`."""
+class Method(BaseMethod):
+    """The untrained control."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        backbone: Mapping[str, torch.Tensor] | None,
-        prototypes: Prototypes | None,
-        device: torch.device,
-    ) -> None:
-        if prototypes is None:
+    needs_backbone = False
+    prototypes: Prototypes
+
+    def _prepare(self) -> None:
+        if self.prototypes is None:
             raise PrnError("the untrained control needs prototypes")
-        self.settings, self.device = settings, device
-        self.backbone_state, self.prototypes = backbone, prototypes.to(device)
+        self.prototypes = self.prototypes.to(self.device)
 
     def fit(self, inputs: FitInputs) -> FitReport:
         """Nothing is learnt beyond the prototypes."""
@@ -46,12 +42,11 @@ class Method:
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The norm of F - P* over channels, averaged over the three scales at the input size."""
         pixels = normalise(torch.from_numpy(images).to(self.device))
-        features = self._backbone.frozen(pixels)
-        maps = untrained_score_map(features, self.prototypes, images.shape[1:3]).cpu().numpy()
+        maps_BSS = untrained_score_map(self._features.frozen(pixels), self.prototypes, images.shape[1:3])
+        maps = maps_BSS.cpu().numpy()
         return maps, top_mean(maps, self.settings.predict.top_pixels)
 
     @functools.cached_property
-    def _backbone(self) -> Backbone:
+    def _features(self) -> Backbone:
         """Built when images come: fitting does not need it."""
-        name = self.settings.model.backbone
-        return Backbone(name, self.backbone_state, train_layer4=False).to(self.device).eval()
+        return self._encoder()

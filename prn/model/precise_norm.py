@@ -1,4 +1,4 @@
-"""BatchNorm's statistics anew after training: "precise BN" (Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021).
+"""BatchNorm's statistics recalibrated after training: "precise BN" (Wu and Johnson, Rethinking "Batch", 2021).
 
 The running averages of training follow the activations by some ten steps. Where weights still change fast at the last
 step, as under a constant learning rate, the network that predicts is then not the one that was trained.
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def renew_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the statistics of every BatchNorm in training mode by their plain mean over these batches, in place.
 
     network: in training mode, its frozen parts not; batches: normalised images [B, 3, H, W], at least one. Weights, the

@@ -68,11 +68,23 @@ def commit() -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, float | None]:
-    """The most memory in MB that this process has held: its own, and what torch took of a GPU (None without one)."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
+    """The most memory in MiB that this process has held: its own, and what torch took of a GPU (None without one)."""
+    return {"peak_cpu_mb": _peak_cpu_mb(), "peak_gpu_mb": _peak_gpu_mb()}
+
+
+def peak_memory_mb() -> float:
+    """The most memory in MiB on the device that computes: the GPU's where there is one, else the process's."""
+    gpu = _peak_gpu_mb()
+    return _peak_cpu_mb() if gpu is None else gpu
+
+
+def _peak_cpu_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _peak_gpu_mb() -> float | None:
     torch = sys.modules.get("torch")
-    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_available() else None
-    return {"peak_cpu_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, "peak_gpu_mb": gpu}
+    return torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_available() else None
 
 
 def _git(*arguments: str) -> str:

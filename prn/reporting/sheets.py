@@ -2,17 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from prn import layout
 from prn.datasets.images import CategoryTensors, load_textures
 from prn.errors import PrnError
+from prn.fitting import FitInputs
 from prn.reporting.evidence import NoEvidence
 from prn.reporting.mosaic import Tile, write_mosaic
 from prn.reporting.results import Run
 from prn.settings.views import from_view
 from prn.splits import load_split
-from prn.synthesis import Sample, Synthesizer, foreground_rule
+from prn.synthesis import Sample, Synthesizer, synthesizer_of
 from prn.synthesis.batch import Kind
 from prn.synthesis.sheet import COLUMNS, sample_parts
 
@@ -42,19 +42,19 @@ def synthesis_sheet(root: Path, run: Run, path: Path) -> None:
             raise NoEvidence(f"the {what} of {run.category} are not kept here")
     try:
         split, tensors = load_split(split_file), CategoryTensors.load(tensor_file)
-        textures: Any = load_textures(texture_file) if synthesis.heterologous else []
-        seen, normals = tensors.index_of(split.seen[:shots]), tensors.index_of(split.train_normal)
+        seen = tensors.index_of(split.seen)
+        inputs = FitInputs(
+            dataset=run.dataset,
+            category=run.category,
+            seed=run.seed,
+            normals=tensors.images[tensors.index_of(split.train_normal)],
+            seen=tensors.images[seen],
+            seen_masks=tensors.masks[seen],
+            textures=load_textures(texture_file) if synthesis.heterologous else None,
+        )
     except PrnError as error:
         raise NoEvidence(f"the files of {run.category} that it is made from cannot be read") from error
-    synthesizer = Synthesizer(
-        tensors.images[normals],
-        tensors.images[seen],
-        tensors.masks[seen],
-        textures,
-        settings=synthesis,
-        seed=run.seed,
-        foreground=foreground_rule(synthesis.foreground, run.dataset, run.category),
-    )
+    synthesizer = synthesizer_of(inputs, synthesis, shots)
     parts = [sample_parts(synthesizer.materials, sample) for sample in _first_samples(synthesizer)]
     rows = [[Tile(picture) for picture in part.pictures] for part in parts]
     write_mosaic(rows, [part.caption for part in parts], list(COLUMNS), path)

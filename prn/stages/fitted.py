@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from prn import layout
 from prn.devices import check_threads, torch_device
 from prn.errors import SettingsError
-from prn.methods.interface import method_class
+from prn.methods.base import method_class
 from prn.prototypes import Prototypes
 from prn.provenance.sidecars import verify_artefact
 from prn.settings.views import from_view

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 
 from prn import layout
 from prn.datasets.images import CategoryTensors, load_textures
+from prn.fitting import FitInputs
 from prn.prototypes import Prototypes
+from prn.resume import ResumeFile
 from prn.splits import Split, load_split
 from prn.stages.caches import images_cache, load_images, source_of, textures_cache, textures_listing
 from prn.stages.job import Job
@@ -75,4 +77,18 @@ def inputs_of(job: Job, also: Collection[str] = ()) -> Inputs:
         backbone=load_file(files["backbone"]) if "backbone" in files else None,
         prototypes=Prototypes.load(files["prototypes"]) if "prototypes" in files else None,
         listing=listing,
+    )
+
+
+def fit_inputs(job: Job, inputs: Inputs, resume: ResumeFile | None = None) -> FitInputs:
+    """The training side of the split: nothing of the test images is in it."""
+    return FitInputs(
+        dataset=job.dataset,
+        category=job.category,
+        seed=job.seed,
+        normals=inputs.normals,
+        seen=inputs.tensors.images[inputs.seen],
+        seen_masks=inputs.tensors.masks[inputs.seen],
+        textures=inputs.textures,
+        resume=resume,
     )

@@ -12,51 +12,51 @@ from prn import layout
 from prn.backbone import weights_kind
 from prn.devices import check_threads, torch_device
 from prn.errors import DataMissing
-from prn.methods.interface import FitInputs, FitReport, method_class
+from prn.fitting import FitReport
+from prn.methods.base import method_class
 from prn.provenance.environment import environment
 from prn.provenance.files import atomic_write, write_json
 from prn.provenance.sidecars import artefact_hash
+from prn.resume import ResumeFile, alone, interruptible, run_key
 from prn.settings.methods import METHODS
-from prn.stages.inputs import Inputs, inputs_of
+from prn.stages.inputs import Inputs, fit_inputs, inputs_of
 from prn.stages.job import Job
 
 
 def run(job: Job) -> None:
-    """Write the checkpoint (safetensors, settings in its metadata), the training log (CSV) and the run card (JSON)."""
-    settings, device = job.settings, torch_device()
-    entry = METHODS[settings.method]
-    inputs = inputs_of(
-        job, also=[what for what in ("backbone", "prototypes", "textures") if entry.needs(what, settings)]
-    )
-    if entry.needs("masks", settings):
-        _check_masks(job, inputs)
-    if device.type == "cpu" and "train" in job.view:
-        check_threads(settings.train.threads, "train.threads")
-    method = method_class(settings.method)(settings, inputs.backbone, inputs.prototypes, device)
-    report = method.fit(_fit_inputs(job, inputs))
+    """Write the checkpoint (safetensors, settings in its metadata), the training log (CSV) and the run card (JSON).
+
+    One training of a cell at a time. SIGTERM ends it with exit code 143; started again it goes on from its saved state,
+    which is removed once all is written.
+    """
+    label = f"{job.label} seed {job.seed}"
+    with alone(job.path(layout.TRAINING_LOCK), label), interruptible(f"{label}: stopped"):
+        settings, entry = job.settings, METHODS[job.view["method"]]
+        inputs = inputs_of(
+            job, also=[what for what in ("backbone", "prototypes", "textures") if entry.needs(what, settings)]
+        )
+        if entry.needs("masks", settings):
+            _check_masks(job, inputs)
+        device = torch_device()
+        if device.type == "cpu" and "train" in job.view:
+            check_threads(settings.train.threads, "train.threads")
+        method = method_class(settings.method)(settings, inputs.backbone, inputs.prototypes, device)
+        resume = ResumeFile(job.path(layout.RESUME), run_key(job.view, job.code(), job.cell, inputs.files))
+        report = method.fit(fit_inputs(job, inputs, resume))
+        _write(job, inputs, method.tensors(), report)
+        resume.clear()
+
+
+def _write(job: Job, inputs: Inputs, tensors: dict[str, torch.Tensor], report: FitReport) -> None:
     metadata = {"view": job.view, "inputs": {name: str(file) for name, file in inputs.files.items()}}
-    tensors = method.tensors() or {"empty": torch.zeros(0)}
     with atomic_write(job.artefact) as temporary:
-        save_file(tensors, temporary, metadata={"prn": json.dumps(metadata, sort_keys=True)})
+        record = json.dumps(metadata, sort_keys=True)
+        save_file(tensors or {"empty": torch.zeros(0)}, temporary, metadata={"prn": record})
     with atomic_write(job.path(layout.TRAINING_LOG)) as temporary:
         pd.DataFrame(report.log).to_csv(temporary, index=False)
     write_json(job.path(layout.RUN_CARD), _run_card(job, report, inputs))
     job.finish([*inputs.files.values(), *inputs.sources], listing=inputs.listing, seconds=report.seconds)
     print(f"{job.artefact}: {report.steps} steps in {report.seconds:.0f} s")
-
-
-def _fit_inputs(job: Job, inputs: Inputs) -> FitInputs:
-    """The training side of the split: nothing of the test images is in it."""
-    return FitInputs(
-        dataset=job.dataset,
-        category=job.category,
-        seed=job.seed,
-        normals=inputs.normals,
-        seen=inputs.tensors.images[inputs.seen],
-        seen_masks=inputs.tensors.masks[inputs.seen],
-        textures=inputs.textures,
-        resume=job.path(layout.RESUME),
-    )
 
 
 def _check_masks(job: Job, inputs: Inputs) -> None:

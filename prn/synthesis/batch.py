@@ -9,11 +9,12 @@ import numpy as np
 
 from prn.errors import DataMissing, PrnError, SettingsError
 from prn.synthesis.anomalies import Plan, plan_extended, plan_simulated
-from prn.synthesis.foreground import ForegroundRule, find_foregrounds
+from prn.synthesis.foreground import ForegroundRule, find_foregrounds, foreground_rule
 from prn.synthesis.materials import Materials
 from prn.synthesis.render import render
 
 if TYPE_CHECKING:
+    from prn.fitting import FitInputs
     from prn.settings.sections import SynthesisSettings
 
 Kind = Literal["extended", "simulated"]
@@ -104,6 +105,22 @@ class Synthesizer:
         for position, index in enumerate(chosen):
             render(self.materials, self.plan(kind, epoch, index), images[position], masks[position])
         return images, masks
+
+
+def synthesizer_of(inputs: "FitInputs", settings: "SynthesisSettings", shots: int) -> Synthesizer:
+    """The synthesizer of a training: from its first `shots` seen anomalies, under its category's foreground rule.
+
+    Raises as `Synthesizer` does.
+    """
+    return Synthesizer(
+        inputs.normals,
+        inputs.seen[:shots],
+        inputs.seen_masks[:shots],
+        inputs.textures if inputs.textures is not None else [],
+        settings=settings,
+        seed=inputs.seed,
+        foreground=foreground_rule(settings.foreground, inputs.dataset, inputs.category),
+    )
 
 
 def _check_images(normals: np.ndarray, seen: np.ndarray, masks: np.ndarray) -> None:

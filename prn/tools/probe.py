@@ -1,6 +1,6 @@
 """What a training and an image cost on this machine, from a few steps on random images: the parts of an estimate.
 
-A step takes a fixed time (the optimiser) and a time an image. Where the whole batch would take too long, two small
+A step takes a fixed time (the optimiser) and a time per image. Where the whole batch would take too long, two small
 batches give both, and the same two give the memory. Nothing here reads a data set or weights: no layer's time depends
 on its values.
 """
@@ -17,7 +17,8 @@ import torch
 
 from prn.backbone import Backbone, random_weights
 from prn.devices import one_gpu, torch_device
-from prn.methods.interface import FitInputs, FitReport, method_class
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import method_class
 from prn.prototypes import cluster_prototypes
 from prn.settings.methods import METHODS
 from prn.settings.sections import BatchSettings, Settings
@@ -33,7 +34,7 @@ IMAGES = 8  # random images that stand for a category
 class Cost:
     """Seconds and bytes of one method at one size. step_s is None for a method that is not trained by steps of `train`.
 
-    fit_s_image: seconds a normal image of a training without steps; prototypes_s_image: of clustering.
+    fit_s_image: seconds per normal image of a training without steps; prototypes_s_image: of clustering.
     peak_mb: memory of a training, the cached images left aside; probed: whether the whole batch was tried, or
     computed from smaller ones.
     """
@@ -102,7 +103,7 @@ def probe_alone(settings: Settings) -> Cost:
 
 
 def _steps(fit: Any, settings: Settings, device: torch.device) -> tuple[Any, float, float, int, bool]:
-    """(method, seconds a step, peak MB, steps done, whether the whole batch was tried)."""
+    """(method, seconds per step, peak MB, steps done, whether the whole batch was tried)."""
     batch = settings.train.batch
     whole, small, large = (sum(each.model_dump().values()) for each in (batch, SMALL, LARGE))
     at_once = min(whole, settings.train.micro_batch or whole)

@@ -1,9 +1,9 @@
 """Tool `synthesize`: the synthetic anomalies of a training, as a contact sheet and as files to look at."""
 
 from prn import layout
-from prn.stages.inputs import inputs_of
+from prn.stages.inputs import fit_inputs, inputs_of
 from prn.stages.job import Job
-from prn.synthesis import Synthesizer, foreground_rule
+from prn.synthesis import synthesizer_of
 from prn.synthesis.sheet import contact_sheet, foreground_sheet, write_samples
 
 ROWS, SAMPLES = 4, 16
@@ -14,7 +14,9 @@ def run(job: Job) -> None:
 
     Raises `DataMissing` without split, tensors or textures, and where no seen anomaly has a mask.
     """
-    synthesizer = synthesizer_of(job)
+    settings = job.settings
+    inputs = inputs_of(job, also=["textures"] if settings.synthesis.heterologous else [])
+    synthesizer = synthesizer_of(fit_inputs(job, inputs), settings.synthesis, settings.train.shots)
     folder = job.path(layout.SYNTHESIS)
     folder.mkdir(parents=True, exist_ok=True)
     sheet = folder / f"{job.category}-synthesis.png"
@@ -23,19 +25,3 @@ def run(job: Job) -> None:
     files = write_samples(synthesizer, folder, SAMPLES)
     print(f"{sheet}: the contact sheet; {len(files) // 2} samples with their masks beside it")
     print(f"foreground: {100 * synthesizer.foreground_coverage:.1f} % of a normal image on average")
-
-
-def synthesizer_of(job: Job) -> Synthesizer:
-    """The synthesizer that a training of this cell uses, from its split, cached tensors and textures."""
-    settings = job.settings
-    inputs = inputs_of(job, also=["textures"] if settings.synthesis.heterologous else [])
-    seen = inputs.seen[: settings.train.shots]
-    return Synthesizer(
-        inputs.normals,
-        inputs.tensors.images[seen],
-        inputs.tensors.masks[seen],
-        [] if inputs.textures is None else inputs.textures,
-        settings=settings.synthesis,
-        seed=job.seed,
-        foreground=foreground_rule(settings.synthesis.foreground, job.dataset, job.category),
-    )

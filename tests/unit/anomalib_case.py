@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prn.methods.interface import FitInputs
+from prn.fitting import FitInputs
 
 SIZE = 64
 

@@ -1,12 +1,13 @@
 """A miniature category for the methods that this project trains itself: stripes, with a piece turned by 90 degrees."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from prn.methods.interface import FitInputs, FitReport, method_class
+from prn.fitting import FitInputs, FitReport
+from prn.methods.base import method_class
+from prn.resume import ResumeFile
 from prn.settings.sections import Settings
 from prn.settings.validation import validated
 
@@ -56,7 +57,7 @@ def scored_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images, np.arange(24) >= 12, np.concatenate([np.zeros_like(masks), masks])
 
 
-def inputs(seed: int = 3, resume: Path | None = None) -> FitInputs:
+def inputs(seed: int = 3, resume: ResumeFile | None = None) -> FitInputs:
     """Twenty-four normals and ten seen anomalies."""
     seen, masks = defective(10, seed=4)
     return FitInputs(

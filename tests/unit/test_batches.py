@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from prn.batches import SORTS, TrainingBatches
+from prn.methods.prn_batches import IMAGE_KINDS, TrainingBatches
 from prn.settings.sections import SynthesisSettings
 from prn.training import BatchPlan
 from tests.unit import training_case
@@ -66,7 +66,7 @@ def test_the_device_renders_the_same_batches(device, options):
         assert batch.images.device.type == device and batch.images.dtype == batch.masks.dtype == torch.uint8
         assert torch.equal(batch.masks.cpu(), expected.masks)
         assert torch.equal(batch.images.cpu(), expected.images)
-        assert batch.drawn.shares() == expected.drawn.shares()
+        assert batch.contents.shares() == expected.contents.shares()
 
 
 def test_a_training_with_batches_from_the_device_has_the_same_losses(monkeypatch, log):
@@ -86,7 +86,7 @@ def test_an_accelerator_is_asked_to_render_and_a_cpu_is_not():
     assert batches(on_device=True)._renderer is not None
 
 
-def test_the_log_has_the_share_of_each_sort_and_of_defect_pixels(log):
+def test_the_log_has_the_share_of_each_kind_of_image_and_of_defect_pixels(log):
     made = batches()
     for number, row in enumerate(log):
         normal, extended, simulated = (1, 1, 1) if number == LAST_OF_EPOCH else (3, 2, 2)
@@ -102,8 +102,8 @@ def test_the_log_has_the_share_of_each_sort_and_of_defect_pixels(log):
 @pytest.mark.parametrize(("wanted", "raw"), [(0.5, 0.0), (0.2, 0.4)])
 def test_the_shares_over_a_training_are_those_of_the_settings(wanted, raw):
     made = batches(synthesis=SynthesisSettings(heterologous_share=wanted), raw_seen_share=raw)
-    steps = [made.draw(number) for number in range(240) if number % 3 != LAST_OF_EPOCH]
-    mean = {sort: np.mean([step.shares()[f"{sort}_share"] for step in steps]) for sort in SORTS}
+    steps = [made.contents(number) for number in range(240) if number % 3 != LAST_OF_EPOCH]
+    mean = {kind: np.mean([step.shares()[f"{kind}_share"] for step in steps]) for kind in IMAGE_KINDS}
     assert sum(mean.values()) == pytest.approx(1)
     assert mean["normal"] == pytest.approx(3 / 7)
     simulated, extended = 2 / 7, 2 / 7

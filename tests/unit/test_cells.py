@@ -6,46 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from prn.cli import main
 from prn.predictions import load_predictions
+from tests.unit.cell_case import CELL, Bench
 from tests.unit.metrics_reference import brute_force_pro
-from tests.workflow.conftest import make_images, tiny_settings
-
-CELL = ("--dataset", "mine", "--category", "part")
-
-
-class Bench:
-    """Calls stages in one work folder, settings laid over params.yaml."""
-
-    def __init__(self, project, folder, monkeypatch) -> None:
-        self.params, self.folder, self.chdir = project / "params.yaml", folder, monkeypatch.chdir
-        images = make_images(folder / "images")
-        self.settings = tiny_settings(images, images / "part" / "train", ["prn"])
-
-    def call(self, *arguments: str, code: int = 0) -> None:
-        preset = self.folder / "preset.yaml"
-        preset.write_text(yaml.safe_dump(self.settings), encoding="utf-8")
-        self.chdir(self.folder)
-        common = ("--params", str(self.params), "--preset", str(preset), "--root", str(self.folder))
-        assert main([*arguments, *common]) == code, arguments
-
-    def all_stages(self) -> None:
-        for dataset in ("mine", "dtd"):
-            self.call("download", "--dataset", dataset)
-        self.call("index", *CELL)
-        self.call("index", "--dataset", "dtd", "--category", "textures")
-        self.call("weights")
-        self.call("split", *CELL)
-        self.call("tensors", *CELL)
-        self.call("tensors", "--dataset", "dtd", "--category", "textures")
-        for stage in ("prototypes", "train", "predict", "evaluate"):
-            self.call(stage, *CELL)
-
-    def metrics(self) -> dict:
-        return json.loads((self.folder / "data/metrics/mine/part/prn/seed42.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

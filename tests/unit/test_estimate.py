@@ -22,7 +22,7 @@ STEPS = 14
 @pytest.fixture
 def cpu_clock(monkeypatch):
     """Trainings and probes measured in CPU time, so that other work on the machine does not count."""
-    for module in ("prn.training", "prn.tools.probe", "prn.methods.prn"):
+    for module in ("prn.training", "prn.tools.probe"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=time.process_time))
 
 

@@ -14,6 +14,7 @@ FLOORS = (
     ("prn.datasets",),
     ("prn.settings",),
     ("prn.predictions", "prn.vgg", "prn.backbone", "prn.prototypes", "prn.splits", "prn.evaluation", "prn.inference"),
+    ("prn.resume", "prn.fitting"),
     ("prn.model", "prn.synthesis", "prn.training", "prn.acceleration"),
     ("prn.methods",),
     ("prn.reporting",),

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from prn.backbone import random_weights
 from prn.errors import DataMissing, PrnError, SettingsError
 from prn.reporting.published import published
+from prn.resume import ResumeFile
 from prn.settings.loading import parse_settings, read_yaml
 from prn.settings.methods import METHODS
 from prn.settings.sections import Settings
@@ -96,17 +97,16 @@ def test_a_seed_a_resumed_run_and_a_loaded_checkpoint_all_give_the_same(variant,
         if "step 2/" in line:
             raise Stopped
 
-    resume = tmp_path / "resume.pt"
+    resume = ResumeFile(tmp_path / "resume.pt", {})
     interrupted = build(variant, weights, minutes=1e-9, steps=3)
     with pytest.raises(Stopped):
         interrupted.fit(inputs(normals, resume=resume, progress=stop))
-    assert resume.is_file()
+    assert resume.path.is_file()
     lines: list[str] = []
     resumed = build(variant, weights, minutes=1e-9, steps=3)
     report = resumed.fit(inputs(normals, resume=resume, progress=lines.append))
     assert any("continuing after step 1 of 3" in line for line in lines)
     assert [row["step"] for row in report.log] == [1, 2, 3]
-    assert not resume.exists()
     assert expected.keys() == resumed.tensors().keys()
     assert all(torch.equal(value, resumed.tensors()[name]) for name, value in expected.items())
     loaded = build(variant, weights)
@@ -189,7 +189,7 @@ def test_draem_paints_the_stated_share_and_keeps_the_rest(weights):
     normals = stripes(5, seed=0)
     options = build("draem", None, anomalous_share=0.5, rotated_share=0.0, opacity=[0.0, 0.5]).options
     given = inputs(normals)
-    originals, images, masks = TrainingSamples(options, given, given.textures).batch(step=3, count=200)
+    originals, images, masks = TrainingSamples(options, given).batch(step=3, count=200)
     painted = masks.any(axis=(1, 2))
     assert 0.4 < painted.mean() < 0.6
     assert np.array_equal(images[~painted], originals[~painted])
@@ -224,8 +224,10 @@ def test_sspcab_is_the_published_block():
 
 def test_sspcab_replaces_the_penultimate_convolution_of_the_reconstructive_encoder(weights):
     plain, with_block = build("draem", None), build("sspcab", None)
+    for one in (plain, with_block):
+        one.network = one._build()
     names = [
-        [name for name, part in one.networks["reconstructive"].encoder.named_modules() if type(part).__name__ == kind]
+        [name for name, part in one.network["reconstructive"].encoder.named_modules() if type(part).__name__ == kind]
         for one, kind in ((plain, "Conv2d"), (with_block, "SSPCAB"))
     ]
     assert names[1] == [names[0][-2]]

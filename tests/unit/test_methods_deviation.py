@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prn.backbone import random_weights
-from prn.methods.deviation import PatchHead, deviation_loss, prior_scores, top_share_mean, trainable_encoder
-from prn.methods.fine_tuning import drawn, step_decay
+from prn.methods.deviation import (
+    PatchHead,
+    deviation_loss,
+    drawn,
+    prior_scores,
+    step_decay,
+    top_share_mean,
+    trainable_encoder,
+)
 
 
 def test_the_loss_by_hand():

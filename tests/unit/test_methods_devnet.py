@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 from prn.backbone import random_weights
 from prn.errors import DataMissing, PrnError
 from prn.methods.devnet import Method
+from prn.resume import Interrupted, ResumeFile
 from prn.settings.loading import parse_settings, read_yaml
 from prn.settings.variants import resolve_variant
-from prn.training import Interrupted
 from tests.unit import methods_case
 
 
@@ -44,11 +44,11 @@ def test_it_learns_what_the_seen_anomalies_show(weights):
 def test_a_resumed_training_and_a_loaded_method_are_the_uninterrupted_one(weights, tmp_path):
     images = methods_case.scored_images()[0][10:14]
     method, report = methods_case.fitted(settings(3), weights, methods_case.inputs())
-    data = methods_case.inputs(resume=tmp_path / "run.resume.pt")
+    data = methods_case.inputs(resume=ResumeFile(tmp_path / "run.resume.pt", {}))
     data.progress = lambda _: os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Interrupted):
         methods_case.fitted(settings(3, checkpoint_minutes=1e-9), weights, data)
-    data = methods_case.inputs(resume=tmp_path / "run.resume.pt")
+    data = methods_case.inputs(resume=ResumeFile(tmp_path / "run.resume.pt", {}))
     said: list[str] = []
     data.progress = said.append
     again, second = methods_case.fitted(settings(3, checkpoint_minutes=1e-9), weights, data)

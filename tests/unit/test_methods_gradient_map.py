@@ -1,12 +1,16 @@
 """Gradient maps: the gradient of a known score by hand, clip and Gaussian against other libraries, the common grid."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
 from prn.backbone import IMAGENET_STD
-from prn.methods.gradient_map import clipped_at_percentile, predict_by_gradient, score_and_gradient, smoothed
+from prn.methods.base import BaseMethod
+from prn.methods.gradient_map import clipped_at_percentile, score_and_gradient, score_by_gradient, smoothed
+from prn.settings.sections import Settings
 
 
 def test_the_gradient_of_a_known_score_by_hand():
@@ -51,9 +55,16 @@ def test_the_map_lies_on_the_images_grid_where_the_score_looks(size):
         return pixels[:, :, : size // 2, : size // 2].square().mean(dim=(1, 2, 3))
 
     images = np.full((3, 32, 32, 3), 255, np.uint8)
-    maps, scores = predict_by_gradient(
-        score, lambda gradient: gradient, images, size=size, batch_size=2, device=torch.device("cpu")
-    )
+
+    class ByGradient(BaseMethod):
+        needs_backbone, batch_option = False, "batch_size"
+
+        def _score_batch(self, images):
+            return score_by_gradient(score, lambda gradient: gradient, self._normalised(images))
+
+    method = ByGradient(Settings(), None, None, torch.device("cpu"))
+    method.options = SimpleNamespace(size=size, batch_size=2)
+    maps, scores = method.predict(images)
     assert maps.shape == (3, 32, 32)
     assert (maps.dtype, scores.dtype) == (np.float32, np.float64)
     assert maps[:, :14, :14].min() > 0

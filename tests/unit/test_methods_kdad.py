@@ -14,11 +14,11 @@ from prn import layout
 from prn.backbone import random_weights, weights_kind
 from prn.errors import DataCorrupt, DataMissing
 from prn.methods.kdad import Method, cloner, distillation_loss, opened
+from prn.resume import Interrupted, ResumeFile
 from prn.settings.loading import parse_settings, read_yaml
 from prn.settings.variants import resolve_variant
 from prn.stages import weights as weights_stage
 from prn.stages.job import Job
-from prn.training import Interrupted
 from prn.vgg import block_outputs, vgg16
 from tests.unit import methods_case
 
@@ -49,11 +49,11 @@ def test_it_learns_what_is_normal(weights):
 def test_a_resumed_training_and_a_loaded_method_are_the_uninterrupted_one(weights, tmp_path):
     images = methods_case.scored_images()[0][10:14]
     method, report = methods_case.fitted(settings(1), weights, methods_case.inputs())
-    data = methods_case.inputs(resume=tmp_path / "run.resume.pt")
+    data = methods_case.inputs(resume=ResumeFile(tmp_path / "run.resume.pt", {}))
     data.progress = lambda _: os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Interrupted):
         methods_case.fitted(settings(1, checkpoint_minutes=1e-9), weights, data)
-    data = methods_case.inputs(resume=tmp_path / "run.resume.pt")
+    data = methods_case.inputs(resume=ResumeFile(tmp_path / "run.resume.pt", {}))
     again, second = methods_case.fitted(settings(1, checkpoint_minutes=1e-9), weights, data)
     assert [row["loss"] for row in second.log] == [row["loss"] for row in report.log]
     trained = method.tensors()

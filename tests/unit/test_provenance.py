@@ -11,12 +11,13 @@ import sys
 import time
 from modulefinder import ModuleFinder
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from prn.errors import DataCorrupt
 from prn.layout import digest_file, sidecar
-from prn.provenance import code
+from prn.provenance import code, environment
 from prn.provenance.code import code_digest, stage_modules
 from prn.provenance.files import atomic_write, sha256_file
 from prn.provenance.sidecars import finish, stale_reason, verify_artefact
@@ -227,3 +228,19 @@ def test_an_edit_of_a_module_changes_the_digests_of_its_importers_and_of_no_othe
         after = digests()
         assert {cell for cell in cells if after[cell] != before[cell]} == importers(module) != set(), module
         file.write_text(text, encoding="utf-8")
+
+
+def test_peak_memory_is_the_systems_and_a_gpus_where_there_is_one(monkeypatch):
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("this system has no /proc")
+    (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
+    block = bytearray(b"x") * (64 * 2**20)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    found = environment.peak_memory()
+    assert found["peak_gpu_mb"] is None
+    assert found["peak_cpu_mb"] == environment.peak_memory_mb() >= 0.95 * int(line.split()[1]) / 1024
+    assert found["peak_cpu_mb"] > len(block) / 2**20
+    cuda = SimpleNamespace(is_available=lambda: True, max_memory_allocated=lambda: 3 * 2**20)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert environment.peak_memory()["peak_gpu_mb"] == environment.peak_memory_mb() == 3

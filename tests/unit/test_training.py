@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prn.backbone import normalise
-from prn.batches import TrainingBatches
 from prn.errors import PrnError
 from prn.inference import predict
+from prn.methods.prn_batches import TrainingBatches
 from prn.model.losses import prn_loss
+from prn.resume import Interrupted
 from prn.settings.sections import BatchSettings, TrainSettings
-from prn.training import Batch, BatchPlan, Interrupted, Run, learning_rate, micro_batches, train
+from prn.training import Batch, BatchPlan, Run, learning_rate, micro_batches, train
 from tests.unit import training_case
 
 STEPS, LIGHT_STEPS = 8, 11
@@ -57,8 +58,9 @@ def test_the_last_batch_keeps_the_mix_and_indices_never_repeat_within_an_epoch()
 
 @pytest.mark.parametrize(("extended", "simulated", "expected"), [(False, True, (0, 32)), (True, False, (32, 0))])
 def test_a_kind_that_is_off_is_replaced_by_the_other(extended, simulated, expected):
-    batch = BatchSettings(normal=32, extended=16, simulated=16)
-    plan = BatchPlan(64, batch, seed=1, extended_on=extended, simulated_on=simulated)
+    plan = BatchPlan(
+        64, BatchSettings(normal=32, extended=16, simulated=16), seed=1, extended_on=extended, simulated_on=simulated
+    )
     step = plan.step(0)
     assert (len(step.extended), len(step.simulated)) == expected
 
@@ -128,16 +130,16 @@ def test_the_same_seed_gives_the_same_bytes(uninterrupted):
 
 
 def test_sigterm_saves_and_a_rerun_ends_at_the_same_bytes(uninterrupted, tmp_path):
-    resume = tmp_path / "run.resume.pt"
+    chosen = training_case.settings(STEPS, 1e-9)
+    resume = training_case.state(tmp_path / "run.resume.pt", chosen)
     data = training_case.inputs(resume)
     data.progress = lambda _: os.kill(os.getpid(), signal.SIGTERM)  # while the first step's values are read back
     with pytest.raises(Interrupted) as caught:
-        training_case.fit(training_case.settings(STEPS, 1e-9), data)
+        training_case.fit(chosen, data)
     assert caught.value.exit_code == 143
-    assert resume.is_file()
-    tensors, report = training_case.fit(training_case.settings(STEPS, 1e-9), training_case.inputs(resume))
+    assert resume.path.is_file()
+    tensors, report = training_case.fit(chosen, training_case.inputs(resume))
     _same(tensors, report, uninterrupted)
-    assert not resume.exists(), "a finished training leaves no resume state"
 
 
 def attempt(folder, how: str, number: int) -> tuple[int, str]:
@@ -156,7 +158,8 @@ def test_killed_mid_epoch_between_checkpoints_or_in_a_save_it_ends_at_the_same_b
     # SIGTERM in step 8: saved and stopped.
     code, said = attempt(tmp_path / "term", "TERM", 7)
     assert (code, "stopped at step 8 of 11" in said) == (143, True), said
-    state = tmp_path / "term/run.resume.pt"
+    chosen = training_case.settings(LIGHT_STEPS, 3.5, model=training_case.LIGHT)
+    state = training_case.state(tmp_path / "term/run.resume.pt", chosen)
 
     # SIGKILL as step 8 begins, then in the middle of the next save: both times the state of step 5 is what is left.
     killed = tmp_path / "kill"
@@ -167,15 +170,20 @@ def test_killed_mid_epoch_between_checkpoints_or_in_a_save_it_ends_at_the_same_b
     code, said = attempt(killed, "TERM", 7)
     assert (code, "continuing after step 5 of 11" in said) == (143, True), said
     assert not list(killed.glob(".*.part")), "what a killed save left is removed"
-    _same_state(torch.load(killed / "run.resume.pt", weights_only=True), torch.load(state, weights_only=True))
+    _same_state(
+        *(
+            training_case.state(folder / "run.resume.pt", chosen).load("", print)
+            for folder in (killed, tmp_path / "term")
+        )
+    )
 
     # The rest of the way, from the state before where the newest is cut off.
-    state.replace(state.with_suffix(".previous.pt"))
-    state.write_bytes(state.with_suffix(".previous.pt").read_bytes()[:100_000])
+    state.path.replace(state.previous)
+    state.path.write_bytes(state.previous.read_bytes()[:100_000])
     lines: list[str] = []
     data = training_case.inputs(state)
     data.progress = lines.append
-    _same(*training_case.fit(training_case.settings(LIGHT_STEPS, 3.5, model=training_case.LIGHT), data), expected)
+    _same(*training_case.fit(chosen, data), expected)
     assert "run.resume.pt cannot be read" in lines[0]
     assert "continuing after step 8" in lines[1]
 
@@ -198,7 +206,7 @@ def _same_state(found, expected) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 3])
-def test_statistics_taken_anew_are_the_mean_of_those_of_the_batches(uninterrupted, limit):
+def test_recalibrated_statistics_are_the_mean_of_those_of_the_batches(uninterrupted, limit):
     count = 4
     chosen = training_case.settings(STEPS, precise_norm_batches=count, micro_batch=limit)
     plain = uninterrupted[0] if limit is None else None
@@ -221,7 +229,7 @@ def test_statistics_taken_anew_are_the_mean_of_those_of_the_batches(uninterrupte
     batches = TrainingBatches(chosen, data, trained._plan(data), torch.device("cpu"))
     for number in range(report.steps, report.steps + count):
         batch = batches.step(number)
-        for part in micro_batches(batch.drawn.batch, limit):
+        for part in micro_batches(batch.contents.batch, limit):
             with torch.no_grad():
                 network(trained._pixels(batch.part(part)[0], channels_last=True))
     means, variances = (torch.stack(each).mean(dim=0) for each in zip(*seen, strict=True))
@@ -229,7 +237,7 @@ def test_statistics_taken_anew_are_the_mean_of_those_of_the_batches(uninterrupte
     assert torch.allclose(tensors["decoder.block2.reduce.1.running_var"], variances, rtol=1e-4, atol=1e-6)
 
 
-def test_statistics_taken_anew_follow_weights_that_still_change_fast():
+def test_recalibrated_statistics_follow_weights_that_still_change_fast():
     """The loss in evaluation mode, on images of the training, comes close to the loss in training mode."""
     data, losses = training_case.inputs(None), {}
     for count in (0, 20):
@@ -252,15 +260,16 @@ def test_statistics_taken_anew_follow_weights_that_still_change_fast():
 
 
 def test_a_state_of_other_settings_is_not_used(uninterrupted, tmp_path):
-    resume = tmp_path / "run.resume.pt"
-    data = training_case.inputs(resume)
+    resume, others = tmp_path / "run.resume.pt", training_case.settings(STEPS, 1e-9, focal_weight=1.0)
+    data = training_case.inputs(training_case.state(resume, others))
     data.progress = lambda _: os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Interrupted):
-        training_case.fit(training_case.settings(STEPS, 1e-9, focal_weight=1.0), data)
+        training_case.fit(others, data)
     said: list[str] = []
-    data = training_case.inputs(resume)
+    chosen = training_case.settings(STEPS)
+    data = training_case.inputs(training_case.state(resume, chosen))
     data.progress = said.append
-    tensors, report = training_case.fit(training_case.settings(STEPS), data)
+    tensors, report = training_case.fit(chosen, data)
     assert any("belongs to other settings" in line for line in said)
     _same(tensors, report, uninterrupted)
 
@@ -288,9 +297,7 @@ def test_a_method_can_bring_its_own_schedule_and_section():
 
     run = Run(
         label="mvtec/bottle",
-        key="",
         total=3,
-        settings=TrainSettings(),
         optimizer=torch.optim.SGD([weight], lr=1.0),
         step=step,
         state=dict,

@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from prn.batches import TrainingBatches
 from prn.methods.prn import Method
+from prn.methods.prn_batches import TrainingBatches
 from prn.prototypes import cluster_prototypes
 from prn.settings.loading import load_settings
 from prn.settings.variants import resolve_variant

@@ -13,13 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from prn import training
+from prn import resume, training
 from prn.backbone import Backbone, random_weights
-from prn.batches import TrainingBatches
 from prn.errors import PrnError
-from prn.methods.interface import FitInputs, FitReport
+from prn.fitting import FitInputs, FitReport
+from prn.methods import prn
 from prn.methods.prn import Method
+from prn.methods.prn_batches import TrainingBatches
 from prn.prototypes import Prototypes, cluster_prototypes
+from prn.resume import ResumeFile, run_key
 from prn.settings.sections import Settings
 from prn.settings.validation import validated
 from prn.training import Run, seed_everything
@@ -46,7 +48,12 @@ def settings(
     )
 
 
-def inputs(resume: Path | None) -> FitInputs:
+def state(path: Path, chosen: Settings) -> ResumeFile:
+    """The resume file of a training with these settings."""
+    return ResumeFile(path, run_key(chosen.model_dump(), "", {}, {}))
+
+
+def inputs(resume: ResumeFile | None) -> FitInputs:
     """Noise images with a bright square as the seen defect."""
     random = np.random.default_rng(5)
     images = random.integers(60, 190, (NORMALS + 4, SIZE, SIZE, 3)).astype(np.uint8)
@@ -99,7 +106,7 @@ def stop_at(how: str, number: int) -> None:
 
     The training's clock is made to tick one minute a step, so that the saves come at known steps.
     """
-    rate, save = training.learning_rate, torch.save
+    rate, save = prn.learning_rate, torch.save
     step, saves = [0], [0]
 
     def begin(current: int, *more) -> float:
@@ -108,15 +115,15 @@ def stop_at(how: str, number: int) -> None:
             os.kill(os.getpid(), signal.Signals[f"SIG{how}"])
         return rate(current, *more)
 
-    def half_save(state, path) -> None:
-        save(state, path)
+    def half_save(state, file) -> None:
+        save(state, file)
         saves[0] += 1
         if how == "SAVE" and saves[0] == number:
-            os.truncate(path, path.stat().st_size // 2)
+            file.truncate(file.tell() // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    training.learning_rate = begin
-    training.torch = SimpleNamespace(**{**vars(torch), "save": half_save})
+    prn.learning_rate = begin
+    resume.torch = SimpleNamespace(**{**vars(torch), "save": half_save})
     training.time = SimpleNamespace(monotonic=lambda: 60.0 * step[0])
 
 
@@ -126,7 +133,8 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     stop_at(sys.argv[3], int(sys.argv[4]))
     try:
-        fit(settings(int(sys.argv[2]), 3.5, model=LIGHT), inputs(folder / "run.resume.pt"))
+        chosen = settings(int(sys.argv[2]), 3.5, model=LIGHT)
+        fit(chosen, inputs(state(folder / "run.resume.pt", chosen)))
     except PrnError as error:
         print(error)
         sys.exit(error.exit_code)
