@@ -11,7 +11,6 @@ from prn import layout
 from prn.datasets.listing import listing_digest
 from prn.provenance.sidecars import stale_reason
 from prn.settings.methods import METHODS
-from prn.settings.methods.entry import Need
 from prn.settings.sections import Settings
 from prn.settings.variants import resolve_variant
 from prn.settings.views import view
@@ -40,7 +39,8 @@ def planned_jobs(settings: Settings) -> list[Job]:
         if not run.categories or not run.variants:
             continue
         add("download", dataset=dataset)
-        needed = {variant: _needed(resolve_variant(settings, variant)) for variant in run.variants}
+        resolved = {variant: resolve_variant(settings, variant) for variant in run.variants}
+        needed = {name: METHODS[variant.method].files(variant) for name, variant in resolved.items()}
         for variant, needs in needed.items():
             if "textures" in needs:
                 add("download", dataset=layout.TEXTURES["dataset"])
@@ -54,13 +54,6 @@ def planned_jobs(settings: Settings) -> list[Job]:
                     add(stage, dataset=dataset, category=category, variant=variant, seed=seed)
     add("report")
     return list(jobs.values())
-
-
-def _needed(resolved: Settings) -> set[str]:
-    """What the training of a resolved variant needs beside the split's images."""
-    entry = METHODS[resolved.method]
-    kinds: tuple[Need, ...] = ("backbone", "prototypes", "textures")
-    return {what for what in kinds if entry.needs(what, resolved)}
 
 
 class Currency:

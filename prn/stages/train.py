@@ -32,9 +32,7 @@ def run(job: Job) -> None:
     label = f"{job.label} seed {job.seed}"
     with alone(job.path(layout.TRAINING_LOCK), label), interruptible(f"{label}: stopped"):
         settings, entry = job.settings, METHODS[job.view["method"]]
-        inputs = inputs_of(
-            job, also=[what for what in ("backbone", "prototypes", "textures") if entry.needs(what, settings)]
-        )
+        inputs = inputs_of(job, also=entry.files(settings))
         if entry.needs("masks", settings):
             _check_masks(job, inputs)
         device = torch_device()

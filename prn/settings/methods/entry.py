@@ -29,3 +29,8 @@ class MethodEntry:
         """Whether the training with these (resolved) settings needs them."""
         needed = getattr(self, what)
         return bool(attrgetter(needed)(settings)) if isinstance(needed, str) else needed
+
+    def files(self, settings: Any) -> list[Need]:
+        """The files that the training needs beside the split's images."""
+        kinds: tuple[Need, ...] = ("backbone", "prototypes", "textures")
+        return [what for what in kinds if self.needs(what, settings)]
