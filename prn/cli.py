@@ -66,6 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
             settings = load_settings(*files)
             _enter(options.root)
             print(adopt(settings, files, dry_run=options.dry_run))
+        elif options.command == "sources":
+            from prn.tools.sources import sources
+
+            settings = load_settings(options.params, *options.preset)
+            _enter(options.root)
+            print(sources(settings))
         else:
             _run_job(options)
     except PrnError as error:
@@ -106,6 +112,7 @@ def _add_tools(commands: Any) -> None:
     adopt = commands.add_parser("adopt", help="take over files that were pulled or copied, where they are today's")
     _add_settings(adopt)
     adopt.add_argument("--dry-run", action="store_true", help="only say what would be taken over and what not")
+    _add_settings(commands.add_parser("sources", help="digests of users' own images, archives and weights, for DVC"))
     miniature = commands.add_parser(
         "miniature", help="build the demo's small archives from photographs of scikit-image"
     )

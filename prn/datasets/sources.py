@@ -23,11 +23,19 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
+def is_remote(source: str) -> bool:
+    """Whether a source is an address on another machine."""
+    return is_address(source) and not source.startswith("file:")
+
+
 def local_path(source: str | os.PathLike[str]) -> Path | None:
-    """The path that a source names: itself (`~` is the home folder), or that of a file:// address; None for another."""
+    """The path that a source names: itself (`~` is the home folder), or that of a file: address; None for another.
+
+    `file:<path>` without slashes is relative to the current folder.
+    """
     text = os.fspath(source)
     if not is_address(text):
-        return Path(text).expanduser()
+        return Path(text.removeprefix("file:")).expanduser()
     parts = urllib.parse.urlsplit(text)
     return Path(urllib.request.url2pathname(parts.path)) if parts.scheme == "file" else None
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import Field, create_model
 
+from prn.datasets.sources import is_remote
 from prn.errors import SettingsError
 from prn.settings.fields import Section
 from prn.settings.methods import METHODS, MethodSections
@@ -33,27 +34,29 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "report": tuple(name for name in Settings.model_fields if name not in ("download", "weights")),
 }
 # Settings that cannot change a result stand in no view: a change of theirs reruns nothing. `execution` holds them.
-EXECUTION = ("train.checkpoint_minutes",)
+# So does the place of a user's own files: what they hold is compared itself (`prn.datasets.own_sources`).
+EXECUTION = ("train.checkpoint_minutes", "download.sources", "weights.path")
 
 
 def view(settings: Settings, stage: str, dataset: str = "", category: str = "", variant: str = "") -> dict[str, Any]:
     """The settings that `stage` reads for one data set, category and variant, as plain data.
 
-    Entries that concern other data sets or categories (sources, foreground rules) are left out, so that adding a
-    category changes no other category's view; without a data set (the report) all are in it.
+    Entries that concern other data sets or categories (foreground rules) are left out, so that adding a category
+    changes no other category's view; without a data set (the report) all are in it. Of the sources only an address on
+    another machine is in it.
     """
     resolved = resolve_variant(settings, variant) if variant else settings
     uses_prototypes = METHODS[resolved.method].needs("prototypes", resolved)
     result = _dumped(resolved, _paths([stage], resolved.method, uses_prototypes))
-    if "download" in result and dataset:
-        sources = result["download"]["sources"]
-        result["download"]["sources"] = {name: sources[name] for name in [dataset] if name in sources}
     if "synthesis" in result and dataset:
         rules = result["synthesis"]["foreground"].get(dataset, {})
         result["synthesis"]["foreground"] = {dataset: {category: rules[category]}} if category in rules else {}
     for path in EXECUTION:
         section, _, key = path.partition(".")
         result.get(section, {}).pop(key, None)
+    source = resolved.download.sources.get(dataset, "")
+    if stage == "download" and is_remote(source):
+        result["download"]["sources"] = {dataset: source}
     return result
 
 

@@ -102,7 +102,7 @@ def holds_textures(cache: Job) -> bool:
 
 
 def _current_cache(job: Job, dataset: str, category: str) -> Job:
-    cache = Job("tensors", view_of_tensors(job.view), dataset, category, options=job.options)
+    cache = Job("tensors", view_of_tensors(job.view), dataset, category, execution=job.execution, options=job.options)
     make(cache)
     return cache
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from prn import layout
-from prn.datasets.listing import listing_digest
+from prn.datasets.own_sources import images_digest
 from prn.errors import DataMissing
 from prn.provenance.code import code_digest
+from prn.provenance.hashes import FileHashes
 from prn.provenance.sidecars import finish
 from prn.settings.methods import METHODS
 from prn.settings.sections import Settings
@@ -59,11 +60,11 @@ class Job:
     def path(self, pattern: str) -> Path:
         """The file of this job that a pattern of `prn.layout` names."""
         names = dict(self.cell)
-        if pattern == layout.PROTOTYPES:  # named by what they depend on
+        if "{digest}" in pattern:  # prototypes are named by what they depend on
             names["digest"] = layout.prototype_digest(view_of_prototypes(self.view), self.seed)
-        elif pattern == layout.BACKBONE:
+        if "{backbone}" in pattern:
             names["backbone"] = self.view["model"]["backbone"]
-        elif pattern == layout.TENSORS:
+        if "{size}" in pattern:
             names["size"] = self.view["tensors"]["size"]
         return layout.path(pattern, **names)
 
@@ -91,10 +92,20 @@ class Job:
         method = self.view.get("method") if self.variant else None
         return code_digest(self.stage, METHODS[method].module if method else None)
 
+    @property
+    def source(self) -> str | None:
+        """Where the user said that the data set's files are, None where nobody said."""
+        return self.execution.get("download", {}).get("sources", {}).get(self.dataset)
+
     def listing(self) -> str:
-        """What the user's own folder or CSV lists for this category, '' for data from archives."""
+        """What the user's own folder or CSV holds for this category, '' for data from archives."""
         facts = json.loads(self.path(layout.RECEIPT).read_text(encoding="utf-8"))
-        return "" if facts["archives"] else listing_digest(self.dataset, facts["root"], self.category)
+        if facts["archives"]:
+            return ""
+        hashes = FileHashes(self.path(layout.HASHES))
+        digest = images_digest(self.dataset, self.source, self.category, hashes)
+        hashes.save()
+        return digest
 
     def finish(self, inputs: Iterable[Path], **record: Any) -> None:
         """Write the artefact's digest file and provenance, with the seconds that the job took so far."""

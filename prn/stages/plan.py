@@ -8,7 +8,9 @@ from itertools import product
 from typing import Any
 
 from prn import layout
-from prn.datasets.listing import listing_digest
+from prn.datasets.own_sources import archives_digest, images_digest
+from prn.encoder_files import weights_digest
+from prn.provenance.hashes import FileHashes
 from prn.provenance.sidecars import stale_reason
 from prn.settings.methods import METHODS
 from prn.settings.sections import Settings
@@ -59,9 +61,9 @@ def planned_jobs(settings: Settings) -> list[Job]:
 class Currency:
     """Whether artefacts belong to today's settings, code and inputs, by their sidecars; each is judged once."""
 
-    def __init__(self, settings: Settings, *, with_listings: bool = False) -> None:
-        """with_listings: also look whether a user's own folders list what they did."""
-        self.settings, self.with_listings = settings, with_listings
+    def __init__(self, settings: Settings, *, own_files: bool = False) -> None:
+        """own_files: also look whether a user's own images, archives and weights are what they were."""
+        self.settings, self.own_files = settings, own_files
         self._reasons: dict[str, str | None] = {}
 
     def stale_reason(self, job: Job) -> str | None:
@@ -73,7 +75,7 @@ class Currency:
                 job.view,
                 job.code(),
                 made_with=self._made_with(job),
-                listing=self._listing(job) if self.with_listings else None,
+                listing=self.own_files_of(job) if self.own_files else None,
             )
         return self._reasons[name]
 
@@ -84,12 +86,20 @@ class Currency:
         predict = job_of(self.settings, "predict", job.cell)
         return [(predict.artefact.as_posix(), (layout.settings_digest(predict.view), predict.code()))]
 
-    def _listing(self, job: Job) -> str:
-        """What the user's own folder lists today of the images that the job reads itself."""
+    def own_files_of(self, job: Job) -> str:
+        """What the user's own files that the job reads hold today, '' where it reads none."""
+        sources = self.settings.download.sources
+        if job.stage == "download":
+            hashes = FileHashes(job.path(layout.ARCHIVE_HASHES))
+            return archives_digest(job.dataset, sources.get(job.dataset), hashes)
+        if job.stage == "weights":
+            hashes = FileHashes(job.path(layout.WEIGHTS_HASHES))
+            return weights_digest(job.view["model"]["backbone"], self.settings.weights.path, hashes)
         if job.stage == "index":
-            dataset, category = job.dataset, job.category
+            names = {"dataset": job.dataset, "category": job.category}
         elif job.stage == "train" and METHODS[job.view["method"]].needs("textures", job.settings):
-            dataset, category = layout.TEXTURES["dataset"], layout.TEXTURES["category"]
+            names = layout.TEXTURES
         else:
             return ""
-        return listing_digest(dataset, self.settings.download.sources.get(dataset), category)
+        hashes = FileHashes(layout.path(layout.HASHES, **names))
+        return images_digest(names["dataset"], sources.get(names["dataset"]), names["category"], hashes)

@@ -4,27 +4,33 @@ import json
 from pathlib import Path
 
 from prn import layout
+from prn.datasets import sources
 from prn.datasets.obtain import restore
+from prn.datasets.own_sources import own_root
 from prn.errors import DataMissing
 from prn.stages.job import Job
 
 
 def tree_root(job: Job) -> Path:
-    """Where the data set's tree lies (for a custom set a folder or a CSV), from the receipt.
+    """Where the data set's tree lies: unpacked from its archives, or the user's own folder or CSV.
 
-    A tree that was unpacked from archives and is gone (a cleared folder, a clone) is unpacked again from the same
-    bytes. Raises `DataMissing` when there is no receipt, or the tree is gone and cannot be had from the archives here.
+    A tree that was unpacked and is gone (a cleared folder, a clone) is unpacked again from the same bytes. Raises
+    `DataMissing` when there is no receipt, the user's own images are gone, or the tree cannot be had from the archives
+    here.
     """
-    receipt = job.needed(layout.RECEIPT)
-    facts = json.loads(receipt.read_text(encoding="utf-8"))
-    root = Path(facts["root"])
-    if not root.exists():
-        if not facts["archives"]:
-            raise DataMissing(
-                f"{root.absolute()}: the images of {job.dataset} are gone, though {receipt} names them; put them back,"
-                " or name their new place under download.sources in the settings"
-            )
-        restore(facts, Path(layout.ARCHIVES) / job.dataset, job.path(layout.TREE))
+    facts = json.loads(job.needed(layout.RECEIPT).read_text(encoding="utf-8"))
+    if facts["archives"]:
+        tree = job.path(layout.TREE)
+        if not tree.is_dir():
+            restore(facts, Path(layout.ARCHIVES) / job.dataset, tree)
+        return sources.tree_root(job.dataset, tree)
+    root = own_root(job.dataset, job.source)
+    if root is None:
+        place = f"{Path(job.source).expanduser().absolute()}: gone or no" if job.source else "download.sources names no"
+        raise DataMissing(
+            f"the images of {job.dataset} are gone ({place} folder of images or CSV); put them back, or name their new"
+            " place under download.sources in the settings"
+        )
     return root
 
 

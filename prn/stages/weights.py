@@ -7,8 +7,10 @@ from safetensors.torch import save_file
 
 from prn import layout
 from prn.backbone import load_weights, random_weights
+from prn.encoder_files import find_weights, weights_digest
 from prn.errors import DataMissing
 from prn.provenance.files import atomic_write, sha256_file
+from prn.provenance.hashes import FileHashes
 from prn.settings.sections import WeightsSettings
 from prn.stages.job import Job
 
@@ -18,7 +20,7 @@ CLASSIFIERS = ("fc.", "classifier.")  # torchvision's names of the layers that n
 def run(job: Job) -> None:
     """Write the backbone file; its metadata say whether the weights are ImageNet's or random."""
     settings, backbone = job.settings.weights, job.settings.model.backbone
-    source = _find(backbone, settings)
+    source = find_weights(backbone, settings.path) or _downloaded(backbone, settings)
     if source is None and not settings.allow_random:
         raise DataMissing(
             f"ImageNet weights of {backbone}: none found. Set weights.path in params.yaml; or put"
@@ -32,26 +34,18 @@ def run(job: Job) -> None:
     with atomic_write(path) as temporary:
         save_file(state, temporary, metadata={"kind": kind})
     origin = {"source": source.name, "source_sha256": sha256_file(source)} if source else {"source": "random"}
-    job.finish([], **origin)
+    hashes = FileHashes(job.path(layout.WEIGHTS_HASHES))
+    listing = weights_digest(backbone, settings.path, hashes)
+    hashes.save()
+    job.finish([], listing=listing, **origin)
     print(f"{path}: {backbone}, {kind} weights" + (f" from {source}" if source else ""))
 
 
-def _find(backbone: str, settings: WeightsSettings) -> Path | None:
-    """The weights' file: the settings' path or the fitting file in it, else the weights folder, else a download."""
-    folder = Path(layout.WEIGHTS_FOLDER)
-    if settings.path:
-        folder = Path(settings.path).expanduser()
-        if not folder.is_dir():
-            return folder
-    candidates = sorted([*folder.glob(f"{backbone}[-_.]*.safetensors"), *folder.glob(f"{backbone}[-_.]*.pth")])
-    candidates += sorted([*folder.glob(f"{backbone}.safetensors"), *folder.glob(f"{backbone}.pth")])
-    if candidates:
-        return candidates[0]
-    return _download(backbone, Path(layout.WEIGHTS_FOLDER)) if settings.download else None
-
-
-def _download(backbone: str, folder: Path) -> Path | None:
+def _downloaded(backbone: str, settings: WeightsSettings) -> Path | None:
     """Torchvision's own file for the backbone, checked by the hash in its name; None where it cannot be had."""
+    if not settings.download:
+        return None
+    folder = Path(layout.WEIGHTS_FOLDER)
     from torchvision.models import get_model_weights  # takes seconds to import: only for those who download
 
     address = get_model_weights(backbone).IMAGENET1K_V1.url

@@ -67,7 +67,7 @@ def adopt(settings: Settings, files: Sequence[Path], dry_run: bool = False) -> s
 
 def judge(settings: Settings) -> Verdict:
     """Hold every artefact of the plan that lies in the current folder against its sidecar."""
-    verdict, currency = Verdict(), Currency(settings, with_listings=True)
+    verdict, currency = Verdict(), Currency(settings, own_files=True)
     for job in planned_jobs(settings):
         name = job.artefact.as_posix()
         if not job.artefact.exists():

@@ -14,9 +14,10 @@ from prn import layout
 from prn.cli import main, parser
 from prn.datasets import capacity
 from prn.datasets.images import CategoryTensors, mask_of
-from prn.datasets.listing import listing_digest
+from prn.datasets.own_sources import images_digest
 from prn.datasets.rows import read_index
 from prn.errors import DataMissing
+from prn.provenance.hashes import FileHashes
 from prn.stages.caches import images_cache, load_images
 from prn.stages.job import Job
 from prn.stages.names import STAGES
@@ -70,6 +71,10 @@ def own(work):
         code, said = work(stage, *cell)
         assert code == 0, said
     return images / OWN
+
+
+def digest_of(dataset: str, source: str | None, category: str) -> str:
+    return images_digest(dataset, source, category, FileHashes(Path("no store")))
 
 
 def test_names_nobody_knows_get_a_suggestion_before_anything_is_done(work):
@@ -279,7 +284,8 @@ def test_the_index_names_images_that_are_there_twice(work):
 
 def test_a_cache_from_other_images_is_made_anew(work, own, monkeypatch):
     monkeypatch.chdir(work.root)
-    job = Job("prototypes", {"tensors": {"size": 32}}, "mine", OWN, "prn", 42)
+    places = {"download": {"sources": {"mine": str(own.parent)}}}
+    job = Job("prototypes", {"tensors": {"size": 32}}, "mine", OWN, "prn", 42, execution=places)
     before = load_images(images_cache(job))
     assert before.paths == CategoryTensors.load(job.path(layout.TENSORS)).paths
     (own / "train/good/000.png").write_bytes(picture(99))
@@ -294,7 +300,7 @@ def test_a_cache_from_other_images_is_made_anew(work, own, monkeypatch):
 
 def test_a_changed_listing_of_ones_own_has_another_digest(work, own):
     def digest(category=OWN):
-        return listing_digest("mine", str(own.parent), category)
+        return digest_of("mine", str(own.parent), category)
 
     seen = {digest()}
     assert digest() in seen
@@ -311,9 +317,9 @@ def test_a_changed_listing_of_ones_own_has_another_digest(work, own):
         change()
         assert digest() not in seen
         seen.add(digest())
-    assert listing_digest("mine", str(own.parent), "absent") == ""
-    assert listing_digest("mine", str(own.parent / "absent"), OWN) == ""
-    assert listing_digest("mvtec", None, "bottle") == listing_digest("mvtec", "file:archives", "bottle") == ""
+    assert digest_of("mine", str(own.parent), "absent") == ""
+    assert digest_of("mine", str(own.parent / "absent"), OWN) == ""
+    assert digest_of("mvtec", None, "bottle") == digest_of("mvtec", "file:archives", "bottle") == ""
 
 
 def test_too_little_disk_for_the_cache_is_known_before_the_first_image(work, own, monkeypatch):

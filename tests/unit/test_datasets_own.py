@@ -6,6 +6,7 @@ The right values are worked out from how each small set is built here.
 import io
 import os
 import unicodedata
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,11 +15,16 @@ from PIL import Image
 
 from prn.datasets.folder import from_csv
 from prn.datasets.index import build_index, index_category
-from prn.datasets.listing import listing_digest
+from prn.datasets.own_sources import images_digest
 from prn.datasets.verify import verify
 from prn.errors import DataCorrupt, DataMissing
+from prn.provenance.hashes import FileHashes
 from prn.settings.sections import IndexSettings
 from tests.unit.archive_builders import encoded, write_tree
+
+
+def digest_of(dataset: str, source: str | None, category: str) -> str:
+    return images_digest(dataset, source, category, FileHashes(Path("no store")))
 
 
 def picture(number: int, shape=(40, 48)) -> bytes:
@@ -154,11 +160,11 @@ def test_a_folder_an_image_as_mvtec_loco_has_it(tmp_path):
     assert said(index, "1 masks are what any of the files in a folder marks: part/ground_truth/crack/001")
     rows = index.rows
     assert verify(tmp_path, rows, "mine", "part").ok
-    before = listing_digest("mine", str(tmp_path), "part")
+    before = digest_of("mine", str(tmp_path), "part")
     (tmp_path / "part/ground_truth/crack/001/001.png").write_bytes(square(20, 20, 236))
     assert verify(tmp_path, rows, "mine", "part").lines() == ["changed: part/ground_truth/crack/001"]
     (tmp_path / "part/ground_truth/crack/001/002.png").write_bytes(square(20, 10, 236))
-    assert listing_digest("mine", str(tmp_path), "part") != before
+    assert digest_of("mine", str(tmp_path), "part") != before
 
 
 def test_a_misnamed_mask_is_an_error_that_names_both_sides(tmp_path):
@@ -448,7 +454,7 @@ def test_a_table_of_many_categories_is_read_once(tmp_path, monkeypatch):
     opened = []
     plain = type(path).open
     monkeypatch.setattr(type(path), "open", lambda self, *a, **k: opened.append(self) or plain(self, *a, **k))
-    digests = {listing_digest("mine", str(path), f"c{i}") for i in range(50)}
+    digests = {digest_of("mine", str(path), f"c{i}") for i in range(50)}
     assert "" not in digests
     assert opened.count(path) == 1
     os.utime(path, ns=(1, 1))

@@ -11,11 +11,11 @@ FLOORS = (
     ("prn.errors", "prn.layout"),
     ("prn.provenance", "prn.devices"),
     ("prn.metrics",),
-    ("prn.datasets.registry",),  # what is published: the settings are checked against it
+    ("prn.datasets.registry", "prn.datasets.sources"),  # what is published: the settings are checked against it
     ("prn.settings",),
     ("prn.datasets",),
     ("prn.predictions", "prn.vgg", "prn.backbone", "prn.prototypes", "prn.splits", "prn.evaluation", "prn.inference"),
-    ("prn.resume", "prn.fitting"),
+    ("prn.resume", "prn.fitting", "prn.encoder_files"),
     ("prn.model", "prn.synthesis", "prn.training", "prn.acceleration"),
     ("prn.methods",),
     ("prn.reporting",),

@@ -22,17 +22,19 @@ from prn.stages.job import Job
 from tests.workflow.conftest import make_images
 
 CELL = {"dataset": "mine", "category": "part"}
+SOURCES = {"mine": "images", "dtd": "images/part/train"}
+PLACES = {"download": {"sources": SOURCES}}
 PATH = Path("data/tensors/mine/part/32.safetensors")
 
 
 @pytest.fixture
 def consumer(tmp_path, monkeypatch) -> Job:
     """A job that reads tensors, in a folder with an index and no cache."""
-    images = make_images(tmp_path / "images")
+    make_images(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
-    download.run(Job("download", {"download": {"sources": {"mine": str(images)}}}, "mine"))
-    index.run(Job("index", view(Settings(), "index"), **CELL))
-    return Job("evaluate", {"tensors": {"size": 32}}, **CELL)
+    download.run(Job("download", {"download": {}}, "mine", execution=PLACES))
+    index.run(Job("index", view(Settings(), "index"), **CELL, execution=PLACES))
+    return Job("evaluate", {"tensors": {"size": 32}}, **CELL, execution=PLACES)
 
 
 def test_it_is_made_when_it_is_needed_and_kept_while_it_is_current(consumer):
@@ -57,15 +59,14 @@ def test_it_is_made_again_from_another_index_another_code_or_without_provenance(
     os.utime("images/part/train/good/000.png")
     assert written() == after, "a touched image is no change"
     shutil.copy("images/part/train/good/000.png", "images/part/train/good/001.png")
-    index.run(Job("index", view(Settings(), "index"), **CELL))
+    index.run(Job("index", view(Settings(), "index"), **CELL, execution=PLACES))
     assert written() != after
     images = CategoryTensors.load(PATH).images
     assert np.array_equal(images[-8], images[-7]) or np.array_equal(images[0], images[1])
 
 
 def test_changed_textures_of_ones_own_make_a_new_cache(consumer):
-    folder = str(Path("images/part/train").absolute())
-    download.run(Job("download", {"download": {"sources": {"dtd": folder}}}, "dtd"))
+    download.run(Job("download", {"download": {}}, "dtd", execution=PLACES))
     first = textures_cache(consumer).artefact
     written = first.stat().st_mtime_ns
     assert textures_cache(consumer).artefact.stat().st_mtime_ns == written
@@ -74,7 +75,7 @@ def test_changed_textures_of_ones_own_make_a_new_cache(consumer):
 
 
 def test_by_hand_it_is_made_anew(consumer, capsys):
-    job = Job("tensors", {"tensors": {"size": 32}}, **CELL)
+    job = Job("tensors", {"tensors": {"size": 32}}, **CELL, execution=PLACES)
     for _ in range(2):
         tensors.run(job)
         assert "25 images at 32x32" in capsys.readouterr().out
@@ -83,7 +84,7 @@ def test_by_hand_it_is_made_anew(consumer, capsys):
 def test_of_several_processes_one_makes_it(consumer, project):
     code = (
         "from prn.stages.job import Job; from prn.stages.caches import images_cache;"
-        "images_cache(Job('evaluate', {'tensors': {'size': 32}}, 'mine', 'part'))"
+        f"images_cache(Job('evaluate', {{'tensors': {{'size': 32}}}}, 'mine', 'part', execution={PLACES}))"
     )
     environment = {**os.environ, "PYTHONPATH": str(project)}
     command = [sys.executable, "-c", code]

@@ -13,10 +13,11 @@ CELL = ("mvtec", "bottle", "prn")
 READ_BY = {
     "benchmark": {"report"},
     "download": set(),  # the sources of other data sets
-    "download.sources.mvtec": {"download"},
+    "download.sources.mvtec": set(),  # a place: what lies there is compared itself
     "index": {"index"},
     "index.image_bits": {"index", "predict"},
     "weights": {"weights"},
+    "weights.path": set(),  # likewise
     "split": {"split"},
     "tensors.size": {"tensors", "prototypes", "train", "predict", "evaluate"},
     "prototypes": {"prototypes", "train"},
@@ -160,3 +161,17 @@ def test_the_leaves_of_the_settings_rerun_exactly_the_stages_of_the_table(projec
             wrong[leaf] = read
     assert not wrong
     assert tried > 100
+
+
+def test_an_address_elsewhere_counts_and_a_place_on_this_machine_does_not(project):
+    """What lies on this machine is compared by its content; of another machine the address is all that is known."""
+    params = read_yaml(project / "params.yaml")
+
+    def view_of_download(source: str) -> dict:
+        params["download"] = {"sources": {"mvtec": source}}
+        return view(parse_settings(params), "download", "mvtec")
+
+    assert view_of_download("/data/a") == view_of_download("/data/b") == view_of_download("file:archives")
+    addresses = [view_of_download(f"https://{host}.example.org/mvtec.tar.xz") for host in ("a", "b")]
+    assert addresses[0] != addresses[1]
+    assert "sources" not in view_of_download("/data/a")["download"]

@@ -50,7 +50,7 @@ def make(job):
     inputs = globals()[f"_{job.stage}"](job)
     beside = [job.path(pattern) for pattern in STAGES[job.stage].beside]
     beside += PAGES if job.stage == "report" else []
-    own = {"index": job, "train": Job("tensors", {}, **layout.TEXTURES)}.get(job.stage)
+    own = {"index": job, "train": Job("tensors", {}, **layout.TEXTURES, execution=job.execution)}.get(job.stage)
     reads = own is not None and (job.stage == "index" or METHODS[job.view["method"]].textures)
     facts = [job.view, {str(path): artefact_hash(path) for path in inputs}]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -65,8 +65,7 @@ def make(job):
 
 def _text(job, digest):
     if job.stage == "download":
-        root = job.settings.download.sources[job.dataset]
-        return json.dumps({"root": root, "archives": {}, "facts": digest})
+        return json.dumps({"archives": {}, "facts": digest})
     if job.stage == "report":
         return _rows()
     if job.stage != "evaluate":

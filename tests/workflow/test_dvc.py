@@ -18,6 +18,7 @@ NOTHING = "Nothing to be done"
 
 
 PHASES = ("download", "index", "split", "prototypes", "train", "evaluate", "report")
+WATCHES = {"sources"}  # looks at users' own files each time
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, int]]:
@@ -27,9 +28,10 @@ def files_of(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def check_that_nothing_is_to_be_done(folder: Path) -> None:
-    """Snakemake plans no job and DVC sees no change."""
+    """Snakemake plans no job and DVC sees no change, but that it looks at users' own files each time."""
     assert plan(folder) == {}
-    assert "up to date" in (said := dvc(folder, "status")), said
+    status = json.loads(dvc(folder, "status", "--json").partition("\n")[0])
+    assert status == {"sources": ["always changed"]}
 
 
 def ran(output: str) -> set[str]:
@@ -71,7 +73,7 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
         os.utime(path)
     assert plan(hollow) == {}
     said = dvc(hollow, "repro")
-    assert ran(said) == set(PHASES)
+    assert ran(said) == WATCHES | set(PHASES)
     assert jobs(said) == []
     check_that_nothing_is_to_be_done(hollow)
 
@@ -80,7 +82,7 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     set_parameter(hollow, "evaluate.fpr_limit", 0.2)
     assert plan(hollow) == {"evaluate": 2, "report": 1}
     done = dvc(hollow, "repro")
-    assert ran(done) == {"evaluate", "report"}
+    assert ran(done) == WATCHES | {"evaluate", "report"}
     assert sorted(jobs(done)) == ["evaluate", "evaluate", "report"]
     assert NOTHING in snakemake(hollow, "all")
     check_that_nothing_is_to_be_done(hollow)
@@ -114,7 +116,7 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     dvc(clone, "pull")
     assert not (clone / "data/predictions").exists()
     assert "prn adopt" in snakemake(clone, "-n", "all", check=False)
-    assert "up to date" in dvc(clone, "repro"), "DVC knows the files by their hashes, and asks Snakemake nothing"
+    assert ran(dvc(clone, "repro")) == WATCHES, "DVC knows the files by their hashes, and asks Snakemake nothing"
     before = files_of(clone)
     # Two receipts, index, split, encoder, prototypes, two checkpoints, two files of metrics, the results.
     assert "11 artefacts match" in (said := adopt(clone, "--dry-run")), said
@@ -142,6 +144,14 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     assert "checkpoints/mine/part/prn/seed42.safetensors: the images that" in adopt(clone, "--dry-run")
     (added.parents[2] / "train/good/900.png").unlink()
     adopt(clone)
+    check_that_nothing_is_to_be_done(clone)
+
+    # DVC notices an image that is added, and one that is gone again.
+    shutil.copy(added.with_name("000.png"), added)
+    assert {"index", "split", "train", "evaluate", "report"} <= ran(dvc(clone, "repro"))
+    added.unlink()
+    assert {"index", "split", "train", "evaluate", "report"} <= ran(dvc(clone, "repro"))
+    check_that_nothing_is_to_be_done(clone)
 
     # A moved folder is the same project.
     moved = clone.rename(hollow.parent / "moved to another place")

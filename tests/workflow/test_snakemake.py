@@ -194,10 +194,28 @@ def test_run_rerun_delete_and_change(bench):
     for words in ("every number, as a table", "Metrics of", "mine/part", "mean-image", "The data set in the paper"):
         assert words in shown, words
 
-    # An image that the user adds is noticed, without any setting.
-    images = bench.folder / "images/part/test/good"
-    shutil.copy(images / "000.png", images / "900.png")
-    assert {"index", "split", "train"} <= set(bench.plan())
+    # The user's images are known by what they hold (R27). An image that is added, and a mask that is edited in place with
+    # its length and date kept, are noticed; touched files and another place are not.
+    images, follows_all = bench.folder / "images", {"index", "split", "train", "evaluate", "report"}
+    added, mask = images / "part/test/good/900.png", images / "part/ground_truth/spot/000_mask.png"
+    shutil.copy(added.with_name("000.png"), added)
+    assert follows_all <= set(bench.plan())
+    added.unlink()
+    assert bench.plan() == {}
+    before, dates = mask.read_bytes(), mask.stat()
+    mask.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    os.utime(mask, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    assert follows_all <= set(bench.plan())
+    mask.write_bytes(before)
+    for file in images.rglob("*.png"):
+        os.utime(file)
+    assert bench.plan() == {}
+    moved = images.rename(bench.folder / "elsewhere")
+    bench.change(download={"sources": {"mine": str(moved), "dtd": str(moved / "part/train")}})
+    assert bench.plan() == {}
+    bench.change(evaluate={"resolution": "original"})
+    bench.snakemake("all")
+    assert bench.plan() == {}
 
 
 @pytest.mark.parametrize(

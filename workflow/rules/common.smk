@@ -14,13 +14,15 @@ sys.path.insert(0, str(workflow.basedir))
 from prn import layout
 from prn.settings.loading import parse_settings, read_yaml
 from prn.settings.variants import resolve_variant
-from prn.datasets.listing import listing_digest
+from prn.datasets.own_sources import archives_digest, images_digest
+from prn.encoder_files import weights_digest
 from prn.settings.views import execution, view, view_of_prototypes
 from prn.devices import gpu_count, use_this_python
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
 from prn.settings.methods import METHODS
 from prn.provenance.code import code_digest
+from prn.provenance.hashes import FileHashes
 
 try:
     for file in workflow.configfiles:
@@ -87,8 +89,11 @@ def needs(variant, what):
 
 
 @lru_cache(maxsize=None)
-def execution_of(variant):
-    """How a variant's training runs, without a say in its result: a resource, since a changed one reruns nothing."""
+def execution_of(variant=""):
+    """How a job runs and where the user's own files lie, without a say in the result.
+
+    It is a resource, not a parameter: a changed one reruns nothing.
+    """
     return json.dumps(execution(resolved(variant)), separators=(",", ":"))
 
 
@@ -128,18 +133,39 @@ def made(artefact):
 TEXTURES_SOURCE = layout.RECEIPT.format(**layout.TEXTURES)
 
 
+# Users' own files are known by what they hold, not by name or place: a rule that reads them has their digest among its
+# parameters. The hashes are remembered when a run starts, and by the stages; a dry run writes nothing.
+HASHES = {}
+
+
+def hashes_in(pattern, **names):
+    file = layout.path(pattern, **names)
+    return HASHES.setdefault(file, FileHashes(file))
+
+
 @lru_cache(maxsize=None)
-def listing_of(dataset, category):
-    """What a user's own folder or CSV lists for a category: a changed listing makes a new index, and of no other one."""
-    return listing_digest(dataset, SETTINGS.download.sources.get(dataset), category)
+def own_images(dataset, category):
+    """What a user's own folder or CSV holds for a category."""
+    hashes = hashes_in(layout.HASHES, dataset=dataset, category=category)
+    return images_digest(dataset, SETTINGS.download.sources.get(dataset), category, hashes)
 
 
-def own_listing(wildcards):
-    return listing_of(wildcards.dataset, wildcards.category)
+@lru_cache(maxsize=None)
+def own_archives(dataset):
+    """The archives of a data set that lie on this machine."""
+    hashes = hashes_in(layout.ARCHIVE_HASHES, dataset=dataset)
+    return archives_digest(dataset, SETTINGS.download.sources.get(dataset), hashes)
 
 
-def own_textures():
-    return listing_of(layout.TEXTURES["dataset"], layout.TEXTURES["category"])
+@lru_cache(maxsize=None)
+def own_weights(backbone):
+    """The user's own file of an encoder's weights."""
+    return weights_digest(backbone, SETTINGS.weights.path, hashes_in(layout.WEIGHTS_HASHES, backbone=backbone))
+
+
+onstart:
+    for hashes in HASHES.values():
+        hashes.save()
 
 
 def outputs(artefact):

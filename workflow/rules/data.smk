@@ -21,12 +21,15 @@ rule download:
     localrule: True  # on a cluster often the login node alone reaches the internet
     conda:
         "../envs/prn.yaml"
+    resources:
+        execution=execution_of(),
     params:
         settings=cell_settings("download"),
         code=code_digest("download"),
+        listing=lambda wildcards: own_archives(wildcards.dataset),
     shell:
         # Also on the terminal: licence and citation, progress, and where to put an archive that has to be fetched by hand.
-        "python -m prn download --dataset {wildcards.dataset:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
+        "python -m prn download --dataset {wildcards.dataset:q} --settings {params.settings:q} --execution {resources.execution:q} 2>&1 | tee {log:q}"
 
 
 rule index:
@@ -39,10 +42,12 @@ rule index:
     priority: 1
     conda:
         "../envs/prn.yaml"
+    resources:
+        execution=execution_of(),
     params:
         settings=cell_settings("index"),
         code=code_digest("index"),
-        listing=own_listing,
+        listing=lambda wildcards: own_images(wildcards.dataset, wildcards.category),
     shell:
         "python -m prn index --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

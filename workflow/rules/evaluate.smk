@@ -20,13 +20,14 @@ rule predict:
         "../envs/prn.yaml"
     threads: lambda wildcards: resolved(wildcards.variant).predict.threads
     resources:
+        execution=lambda wildcards: execution_of(wildcards.variant),
         gpu=min(1, GPUS),
     params:
         settings=cell_settings("predict"),
         code=method_code("predict"),
     shell:
         "python -m prn predict --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
-        " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -53,6 +54,8 @@ rule evaluate:
         layout.log_of("evaluate", "dataset", "category", "variant", "seed"),
     conda:
         "../envs/prn.yaml"
+    resources:
+        execution=lambda wildcards: execution_of(wildcards.variant),
     params:
         settings=cell_settings("evaluate"),
         code=code_digest("evaluate"),
@@ -61,4 +64,4 @@ rule evaluate:
         predict_code=method_code("predict"),
     shell:
         "python -m prn evaluate --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
-        " --seed {wildcards.seed:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

@@ -15,13 +15,16 @@ rule weights:
     localrule: True  # may be downloaded, as archives
     conda:
         "../envs/prn.yaml"
+    resources:
+        execution=execution_of(),
     params:
         settings=lambda wildcards: json.dumps(
             {"weights": stage_view("weights")["weights"], "model": {"backbone": wildcards.backbone}}
         ),
         code=code_digest("weights"),
+        listing=lambda wildcards: own_weights(wildcards.backbone),
     shell:
-        "python -m prn weights --settings {params.settings:q} > {log:q} 2>&1"
+        "python -m prn weights --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
 
 
 rule prototypes:
@@ -35,6 +38,7 @@ rule prototypes:
     conda:
         "../envs/prn.yaml"
     resources:
+        execution=execution_of(),
         gpu=min(1, GPUS),
     params:
         settings=lambda wildcards: PROTOTYPES[wildcards.digest][0],
@@ -42,4 +46,4 @@ rule prototypes:
         code=code_digest("prototypes"),
     shell:
         "python -m prn prototypes --dataset {wildcards.dataset:q} --category {wildcards.category:q} --seed {params.seed}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ rule train:
     params:
         settings=cell_settings("train"),
         code=method_code("train"),
-        listing=lambda wildcards: own_textures() if needs(wildcards.variant, "textures") else "",
+        listing=lambda wildcards: own_images(**layout.TEXTURES) if needs(wildcards.variant, "textures") else "",
     shell:
         "python -m prn train --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
