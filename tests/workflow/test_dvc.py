@@ -164,7 +164,7 @@ LEAVES = {
     "weights.allow_random": (
         False,
         {"weights", "prototypes", "train", "predict", "evaluate", "report"},
-        {"prototypes"},
+        {"sources", "prototypes"},
     ),
     "split.seen_anomalies": (
         11,

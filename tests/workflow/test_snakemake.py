@@ -194,8 +194,8 @@ def test_run_rerun_delete_and_change(bench):
     for words in ("every number, as a table", "Metrics of", "mine/part", "mean-image", "The data set in the paper"):
         assert words in shown, words
 
-    # The user's images are known by what they hold (R27). An image that is added, and a mask that is edited in place with
-    # its length and date kept, are noticed; touched files and another place are not.
+    # The user's images are known by what they hold (R27): an image that is added, and a mask that is edited in place
+    # with its length and date kept, are noticed; touched files and another place are not.
     images, follows_all = bench.folder / "images", {"index", "split", "train", "evaluate", "report"}
     added, mask = images / "part/test/good/900.png", images / "part/ground_truth/spot/000_mask.png"
     shutil.copy(added.with_name("000.png"), added)
