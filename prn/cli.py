@@ -16,6 +16,7 @@ from typing import Any
 
 from prn.devices import keep_to_given_cores, one_gpu
 from prn.errors import PrnError, SettingsError
+from prn.provenance.checkout import check_checkout, check_code
 from prn.stages.names import STAGES, Stage
 from prn.tools.names import TOOLS, Tool
 
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         _add_cell(command, entry.cell)
         command.add_argument("--settings", help=argparse.SUPPRESS)  # the stage's settings as JSON, from the workflow
         command.add_argument("--execution", default="{}", help=argparse.SUPPRESS)  # and those that change no result
+        command.add_argument("--code", help=argparse.SUPPRESS)  # the digest of the code that the job was planned with
         if name == "estimate":
             command.add_argument("--cores", type=int, help="cores that snakemake will be given (default: all)")
         if name == "predict":
@@ -50,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one sub-command; the exit code."""
     options = parser().parse_args(arguments)
     try:
+        check_checkout(Path(), *([options.root] if hasattr(options, "root") else []))
         if options.command == "miniature":
             from prn.tools.miniature import build_miniatures
 
@@ -67,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             _enter(options.root)
             print(adopt(settings, files, dry_run=options.dry_run))
         elif options.command == "sources":
+            from prn.settings.loading import load_settings
             from prn.tools.sources import sources
 
             settings = load_settings(options.params, *options.preset)
@@ -146,6 +150,7 @@ def _run_job(options: argparse.Namespace) -> None:
         settings = load_settings(options.params, *options.preset)
         job = job_of(settings, stage, completed(cell, names, settings))
         job = replace(job, execution=execution(settings, job.variant), options=_typed(options))
+    check_code(options.code, job.code())
     own = _folder_of_images(options)
     _enter(options.root)
     keep_to_given_cores()

@@ -11,12 +11,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from prn.errors import SettingsError
+from prn.provenance.checkout import MEANT, PROJECT
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A batch system that hands out GPUs itself: its jobs must not wait for one another here.
 GIVEN_BY = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "PBS_GPUFILE")
 POLL_S = 1.0
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 def torch_device() -> Any:
@@ -118,7 +118,14 @@ def check_threads(threads: int, key: str) -> None:
 def use_this_python(project: str | os.PathLike[str]) -> None:
     """Let `python -m prn` in the children of this process mean this Python and the code in the folder `project`.
 
-    A conda environment that Snakemake makes for a rule still comes first.
+    A conda environment that Snakemake makes for a rule still comes first. Raises `SettingsError` for a folder that
+    cannot stand in `PYTHONPATH`.
     """
+    if os.pathsep in os.fspath(project):
+        raise SettingsError(
+            f"{project}: its name holds {os.pathsep!r}, where PYTHONPATH is cut: other code would run; rename the"
+            " folder"
+        )
+    os.environ[MEANT] = os.fspath(project)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.fspath(project), os.environ.get("PYTHONPATH")]))

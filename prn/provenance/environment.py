@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2]
+from prn.provenance.checkout import PROJECT
+
 RECORDED_VERSIONS = (
     "torch",
     "torchvision",
@@ -58,8 +59,13 @@ def device_name() -> str:
 
 @functools.lru_cache(maxsize=1)
 def commit() -> dict[str, Any]:
-    """The project's commit and whether the code was as committed; `unknown` outside a git checkout."""
+    """The project's commit and whether the code was as committed; `unknown` outside a git checkout of this project.
+
+    A package that is installed somewhere below another repository has no commit: that repository's is not its own.
+    """
     try:
+        if Path(_git("rev-parse", "--show-toplevel")) != PROJECT or not _git("ls-files", "--", "prn/__init__.py"):
+            return {"commit": "unknown", "tree_clean": False}
         head = _git("rev-parse", "HEAD")
         dirty = _git("status", "--porcelain", "--", "prn", "Snakefile", "workflow", "params.yaml")
     except (OSError, subprocess.CalledProcessError):

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prn.devices import PROJECT
 from prn.errors import PrnError
 from prn.layout import digest_file, sidecar
+from prn.provenance.checkout import PROJECT
 from prn.settings.sections import Settings
 from prn.stages.job import Job
 from prn.stages.names import STAGES

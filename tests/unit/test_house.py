@@ -9,7 +9,8 @@ import pytest
 # From the lowest floor up; a room imports rooms of its own floor or below. `prn.x` covers all modules in it.
 FLOORS = (
     ("prn.errors", "prn.layout"),
-    ("prn.provenance", "prn.devices"),
+    ("prn.provenance",),
+    ("prn.devices",),
     ("prn.metrics",),
     ("prn.datasets.registry", "prn.datasets.sources"),  # what is published: the settings are checked against it
     ("prn.settings",),

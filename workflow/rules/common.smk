@@ -28,10 +28,10 @@ try:
     for file in workflow.configfiles:
         read_yaml(file)  # refuses a key that stands twice, of which Snakemake takes the last
     SETTINGS = parse_settings(config)
+    use_this_python(workflow.basedir)
 except PrnError as error:
     raise WorkflowError(f"params.yaml (with presets): {error}") from None
 
-use_this_python(workflow.basedir)
 RUNS = {name: run for name, run in SETTINGS.benchmark.datasets.items() if run.categories and run.variants}
 SEEDS = SETTINGS.benchmark.seeds
 CATEGORIES = [(dataset, category) for dataset, run in RUNS.items() for category in run.categories]

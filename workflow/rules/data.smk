@@ -29,7 +29,7 @@ rule download:
         listing=lambda wildcards: own_archives(wildcards.dataset),
     shell:
         # Also on the terminal: licence and citation, progress, and where to put an archive that has to be fetched by hand.
-        "python -m prn download --dataset {wildcards.dataset:q} --settings {params.settings:q} --execution {resources.execution:q} 2>&1 | tee {log:q}"
+        "python -m prn download --dataset {wildcards.dataset:q} --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} 2>&1 | tee {log:q}"
 
 
 rule index:
@@ -50,4 +50,4 @@ rule index:
         listing=lambda wildcards: own_images(wildcards.dataset, wildcards.category),
     shell:
         "python -m prn index --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
-        " --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
+        " --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

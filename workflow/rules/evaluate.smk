@@ -27,7 +27,7 @@ rule predict:
         code=method_code("predict"),
     shell:
         "python -m prn predict --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
-        " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed:q} --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -64,4 +64,4 @@ rule evaluate:
         predict_code=method_code("predict"),
     shell:
         "python -m prn evaluate --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
-        " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed:q} --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

@@ -24,7 +24,7 @@ rule weights:
         code=code_digest("weights"),
         listing=lambda wildcards: own_weights(wildcards.backbone),
     shell:
-        "python -m prn weights --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
+        "python -m prn weights --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
 
 
 rule prototypes:
@@ -46,4 +46,4 @@ rule prototypes:
         code=code_digest("prototypes"),
     shell:
         "python -m prn prototypes --dataset {wildcards.dataset:q} --category {wildcards.category:q} --seed {params.seed}"
-        " --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
+        " --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

@@ -21,4 +21,4 @@ rule report:
         settings=settings_json("report"),
         code=code_digest("report"),
     shell:
-        "python -m prn report --settings {params.settings:q} > {log:q} 2>&1"
+        "python -m prn report --code {params.code} --settings {params.settings:q} > {log:q} 2>&1"

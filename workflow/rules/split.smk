@@ -21,4 +21,4 @@ rule split:
         code=code_digest("split"),
     shell:
         "python -m prn split --dataset {wildcards.dataset:q} --category {wildcards.category:q} --seed {wildcards.seed:q}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --code {params.code} --settings {params.settings:q} > {log:q} 2>&1"

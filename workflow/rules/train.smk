@@ -29,4 +29,4 @@ rule train:
         listing=lambda wildcards: own_images(**layout.TEXTURES) if needs(wildcards.variant, "textures") else "",
     shell:
         "python -m prn train --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
-        " --seed {wildcards.seed:q} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
+        " --seed {wildcards.seed:q} --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
