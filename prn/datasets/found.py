@@ -18,7 +18,7 @@ from prn.datasets.decoding import (
     read_header,
 )
 from prn.datasets.layout import Entry, mask_files
-from prn.datasets.masks import FEW, Mask, MaskRules, read_masks
+from prn.datasets.masks import FEW, PUBLISHED, Mask, MaskRules, read_masks
 from prn.datasets.matching import named_like
 from prn.datasets.rows import IndexRow
 from prn.errors import DataCorrupt, PrnError
@@ -52,7 +52,7 @@ def find(
     """
     try:
         found = _of_image(base, entry, settings, lookalikes.get(entry.path, ""))
-        rules = MaskRules(settings.mask_rule, settings.mask_background, ask=True) if ask else MaskRules()
+        rules = MaskRules(settings.mask_rule, settings.mask_background, ask=True) if ask else PUBLISHED
         return _with_mask(base, found, entry, rules) if entry.mask else found
     except PrnError as error:
         return error

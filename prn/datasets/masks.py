@@ -42,6 +42,10 @@ class MaskRules:
     ask: bool = False
 
 
+# Published masks hold 0 and one value, or soft borders (BTAD's); none of them is a map of classes.
+PUBLISHED = MaskRules("half", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Mask:
     """A mask as read: defect, bool H x W; how many levels it holds; the rule and the background that were used.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import adopt, dvc, environment, plan, run, snakemake
+from tests.workflow.conftest import adopt, dvc, environment, plan, run, set_parameter, snakemake
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "all"]
@@ -140,6 +140,44 @@ def test_a_killed_dvc(hollow, held):
     assert plan(hollow) == {}
     assert "changed deps" not in dvc(hollow, "status")
     assert trainings(hollow)["mine/part/prn"] == 1
+
+
+@pytest.mark.timeout(900)
+def test_settings_that_are_edited_while_a_phase_trains_are_not_recorded_as_used(hollow, held):
+    process = held([sys.executable, "-m", "dvc", "repro"])
+    set_parameter(hollow, "train.learning_rate", 0.5)
+    release(hollow)
+    assert process.wait(WAIT_S) != 0
+    lock = hollow / "dvc.lock"
+    assert "learning_rate: 0.5" not in lock.read_text(encoding="utf-8")
+    assert (hollow / CHECKPOINT).is_file(), "what was trained stays, with the settings of the start in its sidecar"
+    said = dvc(hollow, "repro")
+    assert "Running stage 'train'" in said
+    assert "learning_rate: 0.5" in lock.read_text(encoding="utf-8")
+    assert trainings(hollow)["mine/part/prn"] == 2
+    assert plan(hollow) == {}
+
+
+@pytest.mark.timeout(600)
+def test_a_file_that_vanishes_while_snakemake_plans_is_missed_by_the_next_plan(hollow):
+    """Whatever the stopped plan answers, no later one repeats it."""
+    snakemake(hollow, "all")
+    process = subprocess.Popen(
+        COMMAND, cwd=hollow, env=environment(hollow), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Building DAG" in line:
+            break
+    process.send_signal(signal.SIGSTOP)
+    (hollow / "data/metrics/mine/part/prn/seed42.json").unlink()
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=WAIT_S)
+    if not (hollow / "data/metrics/mine/part/prn/seed42.json").exists():
+        assert plan(hollow) == {"evaluate": 1, "report": 1}
+        snakemake(hollow, "all")
+    assert (hollow / "data/metrics/mine/part/prn/seed42.json").is_file()
+    assert plan(hollow) == {}
 
 
 @pytest.mark.timeout(600)
