@@ -33,7 +33,7 @@ def test_the_csv_is_readable_and_comes_back_the_same(tree, tmp_path):
         + image
         + b","
         + truth
-        + b",5,8,2,label_map,0"
+        + b",5,8,2,half,0"
     )
     assert read_index(path) == rows
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from prn.datasets.images import read_mask
-from prn.datasets.masks import FEW, MaskRules, mask_from_bytes, read_masks
+from prn.datasets.masks import FEW, PUBLISHED, MaskRules, mask_from_bytes, read_masks
 from prn.errors import DataCorrupt
 from tests.unit.archive_builders import encoded
 
@@ -278,3 +278,13 @@ def test_the_masks_of_a_folder_are_one(tmp_path):
     (tmp_path / "001.png").write_bytes(saved(drawn(20, 20, v255=(2, 2))))
     with pytest.raises(DataCorrupt, match="differ in size or kind: 20x20 read by label_map, 48x40"):
         read_mask(tmp_path)
+
+
+def test_a_published_mask_keeps_its_soft_border_out_however_few_its_levels():
+    """BTAD's rims lie outside the defect: 0, a rim of 90 and a core of 250."""
+    pixels = np.zeros((20, 20), np.uint8)
+    pixels[4:14, 5:15] = 90
+    pixels[5:13, 6:14] = 250
+    found = read(saved(pixels), PUBLISHED)
+    assert (found.defect == (pixels == 250)).all()
+    assert found.rule == "half"
