@@ -52,7 +52,8 @@ def make(job):
     beside += PAGES if job.stage == "report" else []
     own = {"index": job, "train": Job("tensors", {}, **layout.TEXTURES, execution=job.execution)}.get(job.stage)
     reads = own is not None and (job.stage == "index" or METHODS[job.view["method"]].textures)
-    facts = [job.view, {str(path): artefact_hash(path) for path in inputs}]
+    listing = own.listing() if reads else ""
+    facts = [job.view, {str(path): artefact_hash(path) for path in inputs}, listing]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     size = int(os.environ.get("HOLLOW_BYTES", "0")) if job.stage == "train" else 0
     with atomic_write(job.artefact) as temporary, temporary.open("w") as file:
@@ -60,7 +61,7 @@ def make(job):
         file.write("x" * size)
     for path in beside:
         write_text(path, digest)
-    job.finish(inputs, listing=own.listing() if reads else "")
+    job.finish(inputs, listing=listing)
 
 
 def _text(job, digest):

@@ -133,7 +133,7 @@ def made(artefact):
 TEXTURES_SOURCE = layout.RECEIPT.format(**layout.TEXTURES)
 
 
-# Users' own files are known by what they hold, not by name or place: a rule that reads them has their digest among its
+# Users' own files are known by what they hold, not by name or place: who reads them has their digest among the
 # parameters. The hashes are remembered when a run starts, and by the stages; a dry run writes nothing.
 HASHES = {}
 
