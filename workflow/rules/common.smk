@@ -120,7 +120,7 @@ for variant in SETTINGS.variants:
 
 
 def made(artefact):
-    """An input that is made again only because a rule reads it: the file, and the digest file that stands for it.
+    """An input that is made again only because somebody reads it: the file, and the digest file that stands for it.
 
     The time stamp of the file itself is ignored, so that a touched or copied file reruns nothing; the digest file
     changes with its bytes. What `kept` asks for is made anyhow: its readers name the digest file alone.
