@@ -19,14 +19,14 @@ def find_weights(backbone: str, path: str | None) -> Path | None:
     return candidates[0] if candidates else None
 
 
-def weights_digest(backbone: str, path: str | None, hashes: FileHashes) -> str:
-    """The sha256 of a user's own file of weights; '' for torchvision's, whose name holds the hash, and for none.
+def weights_digest(backbone: str, path: str | None, hashes: FileHashes) -> str | None:
+    """The sha256 of a user's own file of weights, None where none is here.
 
-    A download of torchvision's file therefore changes nothing for the next plan.
+    '' for torchvision's file, whose name holds the hash: its download changes nothing for the next plan.
     """
     file = find_weights(backbone, path)
     if file is None or not file.is_file():
-        return ""
+        return None
     digest = hashes.sha256(file)
     named = re.fullmatch(rf"{re.escape(backbone)}-([0-9a-f]{{8}})\.pth", file.name)
     return "" if named and digest.startswith(named[1]) else digest

@@ -17,11 +17,14 @@ from prn.errors import PrnError
 from prn.provenance.hashes import FileHashes
 
 
-def images_digest(dataset: str, source: str | None, category: str, hashes: FileHashes) -> str:
+def images_digest(dataset: str, source: str | None, category: str, hashes: FileHashes) -> str | None:
     """Sixteen hex digits over what a user's own folder or CSV lists for a category, and the bytes of its files.
 
-    '' where the data come from archives, and where the listing fails (the index will say why).
+    '' where the data come from archives, and where the listing fails (the index will say why); None where the place
+    is not on this machine, as in a clone.
     """
+    if _is_absent(source):
+        return None
     root = own_root(dataset, source)
     if root is None:
         return ""
@@ -33,11 +36,13 @@ def images_digest(dataset: str, source: str | None, category: str, hashes: FileH
         return ""
 
 
-def archives_digest(dataset: str, source: str | None, hashes: FileHashes) -> str:
+def archives_digest(dataset: str, source: str | None, hashes: FileHashes) -> str | None:
     """Sixteen hex digits over the archives of a published data set at a path of this machine, and their SHA256SUMS.
 
-    '' where the data come from an address, or lie there as a folder of images.
+    '' where the data come from an address, or lie there as a folder of images; None where the place is not there.
     """
+    if _is_absent(source):
+        return None
     path = _local(source)
     if path is None or dataset not in registry.dataset_names() or own_root(dataset, source) is not None:
         return ""
@@ -59,6 +64,11 @@ def own_root(dataset: str, source: str | None) -> Path | None:
         return path if path.is_file() else tree_root(dataset, path)
     except PrnError:
         return None
+
+
+def _is_absent(source: str | None) -> bool:
+    path = _local(source)
+    return path is not None and not path.exists()
 
 
 def _local(source: str | None) -> Path | None:

@@ -113,6 +113,14 @@ def _made_with(path: Path) -> list[str] | None:
         return None
 
 
+def recorded_listing(artefact: Path) -> str:
+    """The digest of the user's own files that an artefact was made from; '' for none, also without provenance."""
+    try:
+        return str(json.loads(Path(sidecar(str(artefact))).read_text(encoding="utf-8")).get("listing", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def artefact_hash(path: Path) -> str:
     """The sha256 of an artefact, read from its digest file where it has one.
 

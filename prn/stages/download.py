@@ -20,7 +20,7 @@ def run(job: Job) -> None:
     hashes = FileHashes(job.path(layout.ARCHIVE_HASHES))
     digest = archives_digest(job.dataset, source, hashes)
     hashes.save()
-    job.finish([], listing=digest)
+    job.finish([], listing=digest or "")
     print(f"{job.artefact}: {job.dataset} is at {root}")
 
 

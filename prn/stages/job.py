@@ -105,7 +105,7 @@ class Job:
         hashes = FileHashes(self.path(layout.HASHES))
         digest = images_digest(self.dataset, self.source, self.category, hashes)
         hashes.save()
-        return digest
+        return digest or ""
 
     def finish(self, inputs: Iterable[Path], **record: Any) -> None:
         """Write the artefact's digest file and provenance, with the seconds that the job took so far."""

@@ -11,7 +11,7 @@ from prn import layout
 from prn.datasets.own_sources import archives_digest, images_digest
 from prn.encoder_files import weights_digest
 from prn.provenance.hashes import FileHashes
-from prn.provenance.sidecars import stale_reason
+from prn.provenance.sidecars import recorded_listing, stale_reason
 from prn.settings.methods import METHODS
 from prn.settings.sections import Settings
 from prn.settings.variants import resolve_variant
@@ -87,7 +87,14 @@ class Currency:
         return [(predict.artefact.as_posix(), (layout.settings_digest(predict.view), predict.code()))]
 
     def own_files_of(self, job: Job) -> str:
-        """What the user's own files that the job reads hold today, '' where it reads none."""
+        """What the user's own files that the job reads hold today, '' where it reads none.
+
+        Where they are not here, as in a clone, what was recorded stands.
+        """
+        digest = self._own_files_here(job)
+        return recorded_listing(job.artefact) if digest is None else digest
+
+    def _own_files_here(self, job: Job) -> str | None:
         sources = self.settings.download.sources
         if job.stage == "download":
             hashes = FileHashes(job.path(layout.ARCHIVE_HASHES))

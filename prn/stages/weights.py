@@ -37,7 +37,7 @@ def run(job: Job) -> None:
     hashes = FileHashes(job.path(layout.WEIGHTS_HASHES))
     listing = weights_digest(backbone, settings.path, hashes)
     hashes.save()
-    job.finish([], listing=listing, **origin)
+    job.finish([], listing=listing or "", **origin)
     print(f"{path}: {backbone}, {kind} weights" + (f" from {source}" if source else ""))
 
 

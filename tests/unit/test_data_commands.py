@@ -73,7 +73,7 @@ def own(work):
     return images / OWN
 
 
-def digest_of(dataset: str, source: str | None, category: str) -> str:
+def digest_of(dataset: str, source: str | None, category: str) -> str | None:
     return images_digest(dataset, source, category, FileHashes(Path("no store")))
 
 
@@ -318,8 +318,8 @@ def test_a_changed_listing_of_ones_own_has_another_digest(work, own):
         assert digest() not in seen
         seen.add(digest())
     assert digest_of("mine", str(own.parent), "absent") == ""
-    assert digest_of("mine", str(own.parent / "absent"), OWN) == ""
-    assert digest_of("mvtec", None, "bottle") == digest_of("mvtec", "file:archives", "bottle") == ""
+    assert digest_of("mine", str(own.parent / "absent"), OWN) is None
+    assert digest_of("mvtec", None, "bottle") == digest_of("mvtec", "https://example.org/a.tar.xz", "bottle") == ""
 
 
 def test_too_little_disk_for_the_cache_is_known_before_the_first_image(work, own, monkeypatch):

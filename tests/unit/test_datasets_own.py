@@ -23,7 +23,7 @@ from prn.settings.sections import IndexSettings
 from tests.unit.archive_builders import encoded, write_tree
 
 
-def digest_of(dataset: str, source: str | None, category: str) -> str:
+def digest_of(dataset: str, source: str | None, category: str) -> str | None:
     return images_digest(dataset, source, category, FileHashes(Path("no store")))
 
 

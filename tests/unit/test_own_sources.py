@@ -93,7 +93,7 @@ def test_archives_on_this_machine_are_known_by_their_bytes(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "btad.zip").write_bytes(b"an archive")
 
-    def found(name: str) -> str:
+    def found(name: str) -> str | None:
         return archives_digest("btad", str(tmp_path / name), FileHashes(Path("none")))
 
     assert found("a") == found("b") != ""
@@ -102,8 +102,11 @@ def test_archives_on_this_machine_are_known_by_their_bytes(tmp_path):
     assert found("a") != found("b")
     (tmp_path / "a/SHA256SUMS").write_text("0" * 64 + "  btad.zip\n", encoding="utf-8")
     assert found("a") not in (found("b"), "")
-    for source in (None, "https://example.org/btad.zip", str(tmp_path / "nowhere")):
+    for source in (None, "https://example.org/btad.zip"):
         assert archives_digest("btad", source, FileHashes(Path("none"))) == ""
+    nowhere = str(tmp_path / "nowhere")
+    assert archives_digest("btad", nowhere, FileHashes(Path("none"))) is None, "not here: what was recorded stands"
+    assert images_digest("mine", nowhere, "part", FileHashes(Path("none"))) is None
     assert own_root("btad", str(tmp_path / "a")) is None
 
 
@@ -112,10 +115,10 @@ def test_weights_are_known_by_their_bytes_and_torchvisions_by_the_hash_in_their_
     folder = tmp_path / "data/weights"
     folder.mkdir(parents=True)
 
-    def found(path: str | None = None) -> str:
+    def found(path: str | None = None) -> str | None:
         return weights_digest("resnet18", path, FileHashes(Path("none")))
 
-    assert found() == "", "none is there: torchvision's will be downloaded"
+    assert found() is None, "none is there: torchvision's will be downloaded"
     own = tmp_path / "own.safetensors"
     own.write_bytes(b"weights")
     assert found(str(own)) == sha256_file(own)

@@ -153,6 +153,16 @@ def test_dvc_and_snakemake_in_either_order_a_clone_and_what_a_person_sees(hollow
     assert {"index", "split", "train", "evaluate", "report"} <= ran(dvc(clone, "repro"))
     check_that_nothing_is_to_be_done(clone)
 
+    # Where the user's images are not on this machine, what was made from them stands.
+    images = added.parents[3].rename(clone.parent / "images elsewhere")
+    check_that_nothing_is_to_be_done(clone)
+    shutil.rmtree(clone / ".snakemake")
+    assert "do not, and are made again" not in adopt(clone)
+    set_parameter(clone, "evaluate.fpr_limit", 0.25)
+    assert plan(clone) == {"evaluate": 2, "report": 1}
+    set_parameter(clone, "evaluate.fpr_limit", 0.2)
+    images.rename(clone.parent / "images")
+
     # A moved folder is the same project.
     moved = clone.rename(hollow.parent / "moved to another place")
     check_that_nothing_is_to_be_done(moved)

@@ -23,6 +23,7 @@ from prn.layout import digest_file, sidecar
 from prn.settings.methods import METHODS
 from prn.provenance.code import code_digest
 from prn.provenance.hashes import FileHashes
+from prn.provenance.sidecars import recorded_listing
 
 try:
     for file in workflow.configfiles:
@@ -134,7 +135,8 @@ TEXTURES_SOURCE = layout.RECEIPT.format(**layout.TEXTURES)
 
 
 # Users' own files are known by what they hold, not by name or place: who reads them has their digest among the
-# parameters. The hashes are remembered when a run starts, and by the stages; a dry run writes nothing.
+# parameters. Where they are not on this machine, as in a clone, what was recorded stands. The hashes are remembered when a
+# run starts, and by the stages; a dry run writes nothing.
 HASHES = {}
 
 
@@ -161,6 +163,10 @@ def own_archives(dataset):
 def own_weights(backbone):
     """The user's own file of an encoder's weights."""
     return weights_digest(backbone, SETTINGS.weights.path, hashes_in(layout.WEIGHTS_HASHES, backbone=backbone))
+
+
+def known(digest, artefact):
+    return recorded_listing(Path(artefact)) if digest is None else digest
 
 
 onstart:

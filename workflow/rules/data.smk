@@ -26,7 +26,7 @@ rule download:
     params:
         settings=cell_settings("download"),
         code=code_digest("download"),
-        listing=lambda wildcards: own_archives(wildcards.dataset),
+        listing=lambda wildcards: known(own_archives(wildcards.dataset), layout.RECEIPT.format(**wildcards)),
     shell:
         # Also on the terminal: licence and citation, progress, and where to put an archive that has to be fetched by hand.
         "python -m prn download --dataset {wildcards.dataset:q} --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} 2>&1 | tee {log:q}"
@@ -47,7 +47,7 @@ rule index:
     params:
         settings=cell_settings("index"),
         code=code_digest("index"),
-        listing=lambda wildcards: own_images(wildcards.dataset, wildcards.category),
+        listing=lambda wildcards: known(own_images(**wildcards), layout.INDEX.format(**wildcards)),
     shell:
         "python -m prn index --dataset {wildcards.dataset:q} --category {wildcards.category:q}"
         " --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"

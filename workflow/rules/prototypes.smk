@@ -22,7 +22,7 @@ rule weights:
             {"weights": stage_view("weights")["weights"], "model": {"backbone": wildcards.backbone}}
         ),
         code=code_digest("weights"),
-        listing=lambda wildcards: own_weights(wildcards.backbone),
+        listing=lambda wildcards: known(own_weights(wildcards.backbone), layout.BACKBONE.format(**wildcards)),
     shell:
         "python -m prn weights --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
 

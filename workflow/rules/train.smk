@@ -26,7 +26,11 @@ rule train:
     params:
         settings=cell_settings("train"),
         code=method_code("train"),
-        listing=lambda wildcards: own_images(**layout.TEXTURES) if needs(wildcards.variant, "textures") else "",
+        listing=lambda wildcards: (
+            known(own_images(**layout.TEXTURES), layout.CHECKPOINT.format(**wildcards))
+            if needs(wildcards.variant, "textures")
+            else ""
+        ),
     shell:
         "python -m prn train --dataset {wildcards.dataset:q} --category {wildcards.category:q} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed:q} --code {params.code} --settings {params.settings:q} --execution {resources.execution:q} > {log:q} 2>&1"
