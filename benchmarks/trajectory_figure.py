@@ -1,4 +1,4 @@
-r"""Draw what `benchmarks/trajectory.py` wrote: losses in training, in prediction and with statistics taken anew.
+r"""Draw what `benchmarks/trajectory.py` wrote: losses in training, in prediction and with recalibrated statistics.
 
     python benchmarks/trajectory_figure.py --out benchmarks/gpu_pill/trajectory.png \
         "Adam (the paper's)=benchmarks/gpu_pill/pill.prn-light.steps4000.seed42.jsonl" \
@@ -14,7 +14,7 @@ from prn.reporting import style
 LINES = {
     "prediction": ("with the running averages", style.VERMILION, "solid"),
     "training": ("as in training", style.BLUE, "solid"),
-    "precise": ("with statistics taken anew", style.BLACK, "dotted"),
+    "precise": ("with recalibrated statistics", style.BLACK, "dotted"),
 }
 TOP = 0.2
 

@@ -288,7 +288,7 @@ class TrainSettings(Section):
     smooth_l1_beta: Positive = Field(1.0, description="the difference at which the smooth L1 loss turns linear")
     precise_norm_batches: Count = Field(
         32,
-        description="training batches from which BatchNorm's statistics are taken anew at the end; 0: the running"
+        description="training batches from which BatchNorm's statistics are recalibrated at the end; 0: the running"
         " averages stay (paper: unstated)",
     )
     precision: Precision = Field("auto", description="auto (bfloat16 on CUDA, float32 on a CPU) | float32 | bfloat16")
